@@ -1,0 +1,30 @@
+/* lp_log.h: one line per event on stderr. Only the shells (mains and their loops) log; libraries
+ * return errors. Secrets never go in here. */
+#ifndef LP_COMMON_BASE_LP_LOG_H
+#define LP_COMMON_BASE_LP_LOG_H
+
+#include "common/base/lp_util.h"
+
+enum lp_log_level {
+	LP_TRACE,
+	LP_DEBUG,
+	LP_INFO,
+	LP_WARN,
+	LP_ERROR,
+	LP_LOG_LEVEL_COUNT_,
+};
+
+/* Sets the least level that is written; LP_WARN until called. Any thread. */
+void lp_log_set_level(enum lp_log_level level);
+
+/* The level of that name ("trace" … "error"), or -1. */
+int lp_log_level_by_name(const char *name);
+
+/* Whether a line of that level would be written. */
+int lp_log_on(enum lp_log_level level);
+
+/* Writes "LEVEL module: text\n" to stderr with one write(2), cut at 4 KiB, control characters
+ * replaced by '?'. Any thread. */
+void lp_log(enum lp_log_level level, const char *module, const char *fmt, ...) LP_PRINTF(3, 4);
+
+#endif

@@ -1,0 +1,139 @@
+/* common/conf/conf.h: livepush.yml, checked, as a struct. Both the client and the controller read
+ * it. Unknown keys and wrong types are errors that name file, line and column. Reads no file itself
+ * apart from lp_conf_load. */
+#ifndef LP_COMMON_CONF_CONF_H
+#define LP_COMMON_CONF_CONF_H
+
+#include "common/base/lp_err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LP_CONF_FILE_MAX_BYTES (256 * 1024)
+
+/* A command: an argv list, NULL-terminated; n is its length, 0 for "none". A YAML string becomes
+ * {"/bin/sh", "-c", string}, a YAML list is taken as it is. */
+struct lp_conf_command {
+	char **argv;
+	size_t n;
+};
+
+enum lp_conf_action {
+	LP_ACTION_RESTART, /* the default for paths that no rule matches */
+	LP_ACTION_NONE,
+	LP_ACTION_SIGNAL,
+	LP_ACTION_RUN, /* run the command, then restart */
+	LP_ACTION_COUNT_,
+};
+
+/* One rule; the first that matches a path decides. match: globs in .gitignore syntax without
+ * negation ("*.css" at any depth, "/static/" anchored). signo is for SIGNAL; run and timeout_ms are
+ * for RUN (default 60000). */
+struct lp_conf_rule {
+	char **match;
+	size_t n_match;
+	enum lp_conf_action action;
+	int signo;
+	struct lp_conf_command run;
+	uint32_t timeout_ms;
+};
+
+enum lp_conf_health_kind {
+	LP_HEALTH_TCP,     /* default: the port accepts a connection */
+	LP_HEALTH_HTTP,    /* GET path answers with a status in [status_min, status_max] */
+	LP_HEALTH_PROCESS, /* still running after `settle_ms` */
+	LP_HEALTH_COUNT_,
+};
+
+struct lp_conf_health {
+	enum lp_conf_health_kind kind;
+	char *path;           /* HTTP; default "/" */
+	int status_min;       /* default 200 */
+	int status_max;       /* default 399 */
+	uint32_t timeout_ms;  /* start deadline; default 30000 */
+	uint32_t interval_ms; /* upper bound between probes; default 100 */
+	uint32_t settle_ms;   /* PROCESS; default 1000 */
+};
+
+enum lp_conf_strategy {
+	LP_STRATEGY_SWAP,
+	LP_STRATEGY_STOP_START,
+	LP_STRATEGY_COUNT_,
+};
+
+struct lp_conf_restart {
+	enum lp_conf_strategy strategy;
+	uint32_t grace_ms; /* TERM to KILL; default 10000 */
+	uint32_t drain_ms; /* longest wait for requests of the old generation; default 30000 */
+	uint32_t hold_ms;  /* longest wait of a request at the door; default 30000 */
+	uint16_t port;     /* stop-start: fixed port of the app; 0 (default): a free one */
+};
+
+enum lp_conf_compress {
+	LP_COMPRESS_AUTO, /* not on loopback */
+	LP_COMPRESS_ALWAYS,
+	LP_COMPRESS_NEVER,
+	LP_COMPRESS_COUNT_,
+};
+
+/* A named place to push to. urls: ws:// or wss://, one per instance, at least one. The secret comes
+ * from the file or the environment variable; never from livepush.yml itself. */
+struct lp_conf_target {
+	char *name;
+	char **urls;
+	size_t n_urls;
+	char *secret_file;
+	char *secret_env;
+	char *ca_file;
+	enum lp_conf_compress compress;
+};
+
+struct lp_conf_env {
+	char *name;
+	char *value;
+};
+
+/* Everything in livepush.yml. Strings are owned by the struct; NULL where nothing was said. */
+struct lp_conf {
+	char *app;
+	struct lp_conf_command command;
+	struct lp_conf_env *env;
+	size_t n_env;
+	char **ignore;
+	size_t n_ignore;
+	struct lp_conf_rule *rules;
+	size_t n_rules;
+	struct lp_conf_health health;
+	struct lp_conf_restart restart;
+	struct lp_conf_target *targets;
+	size_t n_targets;
+};
+
+/* Fills *conf with the defaults. */
+void lp_conf_init(struct lp_conf *conf);
+
+/* Releases what the struct owns and leaves the defaults. */
+void lp_conf_finish(struct lp_conf *conf);
+
+/* Parses text[0..len) into *conf (initialised by the callee; finished by the caller after success).
+ * name is used in messages: "livepush.yml:7:3: unknown key 'comand'; did you mean 'command'?".
+ * An empty document gives the defaults. Returns 0, -EINVAL or -ENOMEM; on failure *conf holds the
+ * defaults. Aliases, anchors, tags, duplicate keys, several documents and nesting beyond what the
+ * format has are errors. */
+int lp_conf_parse(struct lp_conf *conf, const char *text, size_t len, const char *name,
+		  struct lp_err *err) LP_MUST_USE;
+
+/* Reads `path` relative to dir_fd (AT_FDCWD allowed) and parses it. -ENOENT when there is none,
+ * -EFBIG over LP_CONF_FILE_MAX_BYTES, -EINVAL as above. */
+int lp_conf_load(struct lp_conf *conf, int dir_fd, const char *path,
+		 struct lp_err *err) LP_MUST_USE;
+
+/* The target of that name, or NULL. Borrowed from conf. */
+const struct lp_conf_target *lp_conf_target(const struct lp_conf *conf, const char *name);
+
+/* Parses "250ms", "10s", "2m" or "1h" (a whole number and a unit; at most 24 h) into milliseconds.
+ * Returns 0 or -EINVAL. */
+int lp_conf_duration(const char *text, uint32_t *out_ms) LP_MUST_USE;
+
+#endif

@@ -1,0 +1,120 @@
+/* proxy/proxy.h: an HTTP/1.1 reverse proxy in a thread of its own (epoll). A routing table maps a
+ * host and a path prefix to upstreams; the table is swapped as a whole while requests run. It knows
+ * nothing of controllers, generations or clusters: an upstream is an address with a number. */
+#ifndef LP_PROXY_PROXY_H
+#define LP_PROXY_PROXY_H
+
+#include "common/base/lp_err.h"
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+struct lp_proxy; /* opaque: owns the listening socket, the thread and all connections */
+
+/* Address of an upstream or a listener. */
+struct lp_proxy_addr {
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+		struct sockaddr_un un;
+	} u;
+	socklen_t len;
+};
+
+/* id: chosen by the caller, not 0, names the upstream in the calls below; connections are pooled
+ * and requests counted by it. weight: share of new requests among the upstreams of a route, at
+ * least 1.
+ */
+struct lp_proxy_upstream {
+	uint64_t id;
+	struct lp_proxy_addr addr;
+	uint32_t weight;
+};
+
+enum lp_proxy_route_kind {
+	LP_ROUTE_FORWARD, /* to one of its upstreams */
+	LP_ROUTE_HOLD,    /* wait for a table that says something else, at most hold_ms, then 503 */
+	LP_ROUTE_REFUSE,  /* answer `status` with `text` */
+	LP_ROUTE_KIND_COUNT_,
+};
+
+/* host: lower-case name without port, "" for any. prefix: of the path, by whole segments: "/a"
+ * covers
+ * "/a" and "/a/b", "/a/" covers "/a/b", "/" everything. The longest host match wins, then the
+ * longest prefix. keep_forwarded: internal route (control traffic). text: plain text, NULL for the
+ * standard phrase. All borrowed until the call that takes the table returns. */
+struct lp_proxy_route {
+	const char *host;
+	const char *prefix;
+	enum lp_proxy_route_kind kind;
+	const struct lp_proxy_upstream *upstreams;
+	size_t n_upstreams;
+	int status;
+	const char *text;
+};
+
+/* Limits; a zero takes the default in brackets. */
+struct lp_proxy_limits {
+	uint32_t hold_ms;            /* [30000] longest wait at a HOLD route */
+	uint32_t max_held;           /* [1024] requests waiting at once; more get 503 */
+	uint32_t max_conns;          /* [10000] client connections */
+	uint32_t max_header_bytes;   /* [65536] request line and headers: 431 beyond, 414 for the
+					target */
+	uint32_t header_timeout_ms;  /* [30000] first byte to end of headers: 408 */
+	uint32_t idle_timeout_ms;    /* [90000] keep-alive connection without a request */
+	uint32_t connect_timeout_ms; /* [5000] */
+	uint32_t max_idle_upstream;  /* [64] pooled idle connections per upstream */
+};
+
+/* on_drained: the upstream `id` is in no route any more and its last request has ended (tunnels
+ * count as requests). Called from the proxy's thread, once per id that was retired. */
+struct lp_proxy_opts {
+	struct lp_proxy_addr listen;
+	struct lp_proxy_limits limits;
+	void (*on_drained)(void *ctx, uint64_t id);
+	void *ctx;
+};
+
+/* Parses "127.0.0.1:8080", "[::1]:8080", ":8080" (all addresses) or "unix:/path". Returns 0 or
+ * -EINVAL. */
+int lp_proxy_addr_parse(struct lp_proxy_addr *addr, const char *text,
+			struct lp_err *err) LP_MUST_USE;
+
+/* Binds, listens and starts the thread. Every request is held until the first table. Returns 0 or
+ * -errno (-EADDRINUSE names the address). */
+int lp_proxy_create(struct lp_proxy **out, const struct lp_proxy_opts *opts,
+		    struct lp_err *err) LP_MUST_USE;
+
+/* The port that it listens on (for listen port 0); 0 for a unix socket. */
+uint16_t lp_proxy_port(const struct lp_proxy *p);
+
+/* Replaces the routing table. Requests that already have an upstream keep it; held ones and new
+ * ones go by the new table at once. Upstreams that are in no route any more are retired: their idle
+ * connections are closed, on_drained follows when nothing runs there. The call returns when the new
+ * table is in force. Any thread. Returns 0, -EINVAL or -ENOMEM. */
+int lp_proxy_set_routes(struct lp_proxy *p, const struct lp_proxy_route *routes, size_t n,
+			struct lp_err *err) LP_MUST_USE;
+
+/* Closes what still runs on a retired upstream: requests without a response get 502, others are
+ * cut. on_drained follows. Any thread. */
+void lp_proxy_cut(struct lp_proxy *p, uint64_t id);
+
+struct lp_proxy_stats {
+	uint64_t requests;
+	uint64_t failed; /* answered 5xx by the proxy itself */
+	uint32_t conns;
+	uint32_t held;
+	uint32_t active; /* requests and tunnels with an upstream */
+};
+
+void lp_proxy_stats(const struct lp_proxy *p, struct lp_proxy_stats *out);
+
+/* Stops accepting, closes everything, joins the thread. NULL is allowed. */
+void lp_proxy_destroy(struct lp_proxy *p);
+
+#endif

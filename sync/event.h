@@ -1,0 +1,28 @@
+/* sync/event.h: what a source of events (inotify, FUSE) says about the workspace. An event names a
+ * place to look at, never a state: whoever takes it looks at the file system itself, so that late,
+ * doubled and reordered events do no harm. */
+#ifndef LP_SYNC_EVENT_H
+#define LP_SYNC_EVENT_H
+
+#include <stdint.h>
+
+enum lp_event_kind {
+	LP_EVENT_CHANGED, /* one entry appeared, was closed by its writer, moved, chmodded or
+			     removed */
+	LP_EVENT_SUBTREE, /* a directory appeared: everything below it may be new */
+	LP_EVENT_LOST,    /* events were lost: everything below `path` ("" for all) may differ */
+	LP_EVENT_KIND_COUNT_,
+};
+
+/* path: clean and relative to the workspace, "" for its root; borrowed until the call returns.
+ * at_us: lp_now_us() when it happened, as near as the source can tell. */
+struct lp_event {
+	enum lp_event_kind kind;
+	const char *path;
+	uint64_t at_us;
+};
+
+/* Takes one event. ctx is what was given with the function. */
+typedef void lp_event_fn(void *ctx, const struct lp_event *ev);
+
+#endif
