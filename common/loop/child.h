@@ -23,22 +23,25 @@ struct lp_spawn {
 	bool die_with_parent;
 };
 
-/* A running child. pid is 0 when there is none. on_exit is called once, after the process was
- * reaped: status is as from waitpid(2). The struct must stay put until then. */
+/* A running child. pid is 0 when there is none. on_exit is called once, from the loop, after the
+ * process was reaped: status is as from waitpid(2); pid still names the group meanwhile. The struct
+ * must stay put until on_exit has returned. */
 struct lp_child {
 	pid_t pid;
 	void (*on_exit)(struct lp_child *child, int status);
 	struct lp_fd_src pidfd; /* private */
 };
 
-/* Starts it in a process group of its own with default signal handling and no signal blocked.
- * Returns 0, or -errno of the step that failed, -ENOENT for an unknown command included (the child
- * reports its exec through a pipe). child->on_exit must be set before. */
+/* Starts it in a process group of its own with default signal handling, no signal blocked and no
+ * other descriptor open. Waits until the program runs: returns 0, or -errno of the step that
+ * failed, -ENOENT for an unknown command included (the child reports its exec through a pipe). A
+ * script without an interpreter line is run by /bin/sh, as execvp(3) does. child->on_exit must be
+ * set before. */
 int lp_child_spawn(struct lp_loop *loop, struct lp_child *child, const struct lp_spawn *spec,
 		   struct lp_err *err) LP_MUST_USE;
 
-/* Sends the signal to the whole group of the child, leftovers of an ended leader included as long
- * as on_exit has not returned. Returns 0 or -errno (-ESRCH: nobody left). */
+/* Sends the signal to the whole group of the child; from within on_exit, to what its ended leader
+ * left behind. Returns 0 or -errno (-ESRCH: nobody left). */
 int lp_child_signal(const struct lp_child *child, int signo);
 
 /* Stops watching a running child without ending it: on_exit will not come. */

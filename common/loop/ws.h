@@ -1,0 +1,80 @@
+/* common/loop/ws.h: WebSocket connections, both sides, and the few HTTP answers beside them. The
+ * only interface to libwebsockets. Loop thread only. Moves whole binary messages; knows nothing of
+ * what is in them. */
+#ifndef LP_COMMON_LOOP_WS_H
+#define LP_COMMON_LOOP_WS_H
+
+#include "common/loop/loop.h"
+
+#include <stddef.h>
+
+#define LP_WS_SUBPROTOCOL       "livepush.v1"
+#define LP_WS_MESSAGE_MAX_BYTES (512 * 1024) /* a longer one closes the connection (1009) */
+
+struct lp_ws; /* one connection */
+
+/* What happens to a connection; all in the loop's thread.
+ * on_open: the handshake is done. on_message: one whole message, borrowed until it returns.
+ * on_writable: after lp_ws_want_write; may call lp_ws_send once. on_close: it is over, or never
+ * came about (reason says why); ws is released when it returns. */
+struct lp_ws_ops {
+	void (*on_open)(struct lp_ws *ws);
+	void (*on_message)(struct lp_ws *ws, const uint8_t *data, size_t len);
+	void (*on_writable)(struct lp_ws *ws);
+	void (*on_close)(struct lp_ws *ws, const char *reason);
+};
+
+/* url: ws:// or wss://, host, optional port, optional path (default /_livepush/ws). ca_file: extra
+ * certificate authority for wss, or NULL. user: what lp_ws_user returns. The connection is dropped
+ * when the peer is silent for 10 s (it is pinged after 5 s). */
+struct lp_ws_connect_opts {
+	const char *url;
+	const char *ca_file;
+	const struct lp_ws_ops *ops;
+	void *user;
+};
+
+/* Starts to connect. Returns 0 and the connection (owned by the loop, valid until on_close), or
+ * -EINVAL for a url that is none, or -errno. on_close is never called from inside. */
+int lp_ws_connect(struct lp_loop *loop, struct lp_ws **out, const struct lp_ws_connect_opts *opts,
+		  struct lp_err *err) LP_MUST_USE;
+
+/* One plain HTTP request (not an upgrade) at the server side. authorization: value of that header
+ * or
+ * "". The answer is what the handler puts into the last three. */
+struct lp_http_request {
+	const char *path;
+	const char *authorization;
+	int status;
+	const char *content_type;
+	struct lp_buf *body;
+};
+
+/* Listens on an abstract unix socket (name without the leading NUL). A connection that asks for
+ * LP_WS_SUBPROTOCOL at path /_livepush/ws is offered to on_accept, which returns the ops and sets
+ * *user, or NULL to refuse. on_request answers everything else. */
+struct lp_ws_serve_opts {
+	const char *abstract_name;
+	const struct lp_ws_ops *(*on_accept)(void *ctx, struct lp_ws *ws, void **user);
+	void (*on_request)(void *ctx, struct lp_http_request *req);
+	void *ctx;
+};
+
+int lp_ws_serve(struct lp_loop *loop, const struct lp_ws_serve_opts *opts,
+		struct lp_err *err) LP_MUST_USE;
+
+/* The `user` of the connection. */
+void *lp_ws_user(const struct lp_ws *ws);
+
+/* Asks for on_writable. Any number of times. */
+void lp_ws_want_write(struct lp_ws *ws);
+
+/* Sends one binary message of at most LP_WS_MESSAGE_MAX_BYTES; data is copied. Only in on_writable,
+ * once. Returns 0 or -EPIPE (the connection is about to close). */
+int lp_ws_send(struct lp_ws *ws, const void *data, size_t len) LP_MUST_USE;
+
+/* Closes with a WebSocket close code and a short reason; on_close follows. Harmless when it is
+ * closing already. */
+void lp_ws_close(struct lp_ws *ws, int code, const char *reason);
+
+#endif

@@ -1,0 +1,60 @@
+/* common/loop/ws_internal.h: what ws.c (host, client side) and ws_server.c share. */
+#ifndef LP_COMMON_LOOP_WS_INTERNAL_H
+#define LP_COMMON_LOOP_WS_INTERNAL_H
+
+#include "common/base/lp_buf.h"
+#include "common/loop/ws.h"
+
+#include <libwebsockets.h>
+
+/* Everything libwebsockets of one loop. base: the vhost without a listener, for the adopted epoll
+ * descriptor. scratch: room for one outgoing message behind LWS_PRE bytes. */
+struct lp_ws_host {
+	struct lws_context *context;
+	struct lws_vhost *base;
+	struct lws *epoll_wsi;
+	uint8_t *scratch;
+	struct lp_ws_serve_opts serve;
+	char *serve_iface; /* owned; "@name" */
+	unsigned vhost_serial;
+};
+
+struct lp_ws {
+	struct lp_loop *loop;
+	struct lws *wsi; /* NULL once it is gone */
+	const struct lp_ws_ops *ops;
+	void *user;
+	struct lp_buf rx; /* the beginning of a message that came in pieces */
+	bool open;
+	bool closing;
+	bool reported; /* on_close is done or posted */
+	int close_code;
+	char close_reason[124]; /* the limit of RFC 6455, 5.5 */
+	struct lp_post late_close;
+};
+
+/* The host of the loop, made at the first call. Returns 0 or -errno. */
+int lp_ws_host_get(struct lp_loop *loop, struct lp_ws_host **out, struct lp_err *err) LP_MUST_USE;
+
+/* Makes a vhost with the protocol callbacks of this module. listen_iface: "@name" of the abstract
+ * socket to listen on, NULL for a client. Returns NULL when libwebsockets refuses. */
+struct lws_vhost *lp_ws_vhost(struct lp_loop *loop, const char *listen_iface, const char *ca_file);
+
+struct lp_ws *lp_ws_new(struct lp_loop *loop);
+
+/* Steps of a connection's life, for both sides. They return what the libwebsockets callback has to
+ * return: 0 to go on, -1 to close. */
+int lp_ws_received(struct lp_ws *ws, const void *in, size_t len);
+int lp_ws_writable(struct lp_ws *ws);
+void lp_ws_gone(struct lp_ws *ws, const char *reason);
+
+/* The server's part of the protocol callback; same contract as lws_callback_function. */
+int lp_ws_server_event(struct lp_loop *loop, struct lws *wsi, enum lws_callback_reasons reason,
+		       void *session, void *in, size_t len);
+
+/* What one plain HTTP request remembers between its callbacks; zeroed by libwebsockets. */
+struct lp_ws_http_session {
+	struct lp_buf body;
+};
+
+#endif

@@ -1,0 +1,83 @@
+/* sync/changeset.h: changes that are applied together. An operation says what a path shall be, not
+ * how it got there, so applying one twice does no harm. Pure data with a reference count, so that
+ * one changeset can be on its way to many instances; one thread. */
+#ifndef LP_SYNC_CHANGESET_H
+#define LP_SYNC_CHANGESET_H
+
+#include "sync/index.h"
+
+/* Contents up to this size travel with their operation; larger ones are read when they are sent. */
+#define LP_INLINE_MAX_BYTES ((size_t)128 * 1024)
+
+/* Immutable bytes shared by reference. */
+struct lp_blob {
+	unsigned refs;
+	size_t len;
+	uint8_t data[];
+};
+
+/* A blob of len bytes that the caller fills; one reference. NULL when there is no memory. */
+struct lp_blob *lp_blob_create(size_t len);
+struct lp_blob *lp_blob_ref(struct lp_blob *b);
+void lp_blob_unref(struct lp_blob *b); /* NULL is allowed */
+
+enum lp_op_kind {
+	LP_OP_PUT = 1,    /* the path shall be this entry; content follows (none for directories) */
+	LP_OP_KEEP = 2,   /* the same, and the receiver already has this content there */
+	LP_OP_DELETE = 3, /* the path shall not be; with all below it that the workspace owned */
+};
+
+/* path is owned. blob: content of a small file or target of a link; NULL for directories, deletes,
+ * KEEP, and files that are read when they are sent. is_new: nothing was there (for reports). */
+struct lp_op {
+	enum lp_op_kind kind;
+	char *path;
+	struct lp_entry e;
+	struct lp_blob *blob;
+	bool is_new;
+};
+
+struct lp_changeset {
+	unsigned refs;
+	uint64_t revision;
+	struct lp_digest root; /* of the tree that it leads to */
+	uint64_t saved_us;     /* lp_now_us() of the first event in it; 0: unknown */
+	struct lp_op *ops;
+	size_t n_ops;
+	size_t cap_ops;
+	uint64_t bytes; /* content bytes that have to be sent */
+};
+
+struct lp_changeset *lp_changeset_create(void);
+struct lp_changeset *lp_changeset_ref(struct lp_changeset *cs);
+void lp_changeset_unref(struct lp_changeset *cs); /* NULL is allowed */
+
+/* Appends an operation. path is copied; e may be NULL for DELETE; blob's reference is taken. The
+ * result is borrowed until the next call. */
+struct lp_op *lp_changeset_add(struct lp_changeset *cs, enum lp_op_kind kind, const char *path,
+			       const struct lp_entry *e, struct lp_blob *blob);
+
+/* Sorts by path (byte order), so that directories come before what is in them. */
+void lp_changeset_sort(struct lp_changeset *cs);
+
+/* What a peer has at one directory, as it answered. */
+struct lp_peer_entry {
+	const char *name;
+	struct lp_entry e;
+	bool owned; /* came from a workspace; false: the app or its buildpack made it */
+};
+
+/* Compares one directory of the workspace with a peer's listing of it and appends to cs what makes
+ * the peer equal: PUT (files without content: blob NULL), KEEP where the content is there already,
+ * DELETE for owned entries that the workspace does not have. node NULL: the workspace has no such
+ * directory. descend(ctx, path) is called for every directory that both have and whose digest
+ * differs; what the peer does not have at all is added whole. root digests must be fresh
+ * (lp_index_root). Returns 0 or -ENAMETOOLONG. */
+int lp_diff_listing(struct lp_changeset *cs, const struct lp_node *node, const char *path,
+		    const struct lp_peer_entry *peer, size_t n_peer,
+		    void (*descend)(void *ctx, const char *path), void *ctx) LP_MUST_USE;
+
+/* Appends PUT for node and everything below it. Returns 0 or -ENAMETOOLONG. */
+int lp_diff_add_subtree(struct lp_changeset *cs, const struct lp_node *node) LP_MUST_USE;
+
+#endif

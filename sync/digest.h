@@ -1,0 +1,36 @@
+/* sync/digest.h: the 128-bit XXH3 digests that name contents. They find differences; they do not
+ * defend against forgery (who may write at all is decided by wire/auth.h). */
+#ifndef LP_SYNC_DIGEST_H
+#define LP_SYNC_DIGEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LP_DIGEST_HEX_BYTES 33 /* 32 digits and NUL */
+
+/* Canonical (big-endian) form of XXH128_hash_t, so that digests compare across machines. */
+struct lp_digest {
+	uint8_t b[16];
+};
+
+/* Digest of len bytes (XXH3_128bits, seed 0). */
+struct lp_digest lp_digest_of(const void *data, size_t len);
+
+bool lp_digest_equal(const struct lp_digest *a, const struct lp_digest *b);
+
+/* Whether it is all zeros: "none". */
+bool lp_digest_is_none(const struct lp_digest *d);
+
+/* Writes 32 lower-case digits and NUL. */
+void lp_digest_hex(const struct lp_digest *d, char out[LP_DIGEST_HEX_BYTES]);
+
+/* A digest of content that comes in pieces. */
+struct lp_hasher; /* opaque, heap */
+struct lp_hasher *lp_hasher_create(void);
+void lp_hasher_reset(struct lp_hasher *h);
+void lp_hasher_add(struct lp_hasher *h, const void *data, size_t len);
+struct lp_digest lp_hasher_get(const struct lp_hasher *h);
+void lp_hasher_destroy(struct lp_hasher *h);
+
+#endif

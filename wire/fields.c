@@ -1,0 +1,185 @@
+/* wire/fields.c: the rows. Adding a message: a struct in msg.h, a table here, a line in records[]
+ * and a section in docs/protocol.md. */
+#include "wire/fields.h"
+
+#define UINT(s, m, limit)                                                                          \
+	{                                                                                          \
+		.name = #m, .type = LP_FIELD_UINT, .max = (limit), .offset = offsetof(struct s, m) \
+	}
+#define FLAG(s, m)                                                                                 \
+	{                                                                                          \
+		.name = #m, .type = LP_FIELD_BOOL, .max = 1, .offset = offsetof(struct s, m)       \
+	}
+#define FIXED(s, m)                                                                                \
+	{                                                                                          \
+		.name = #m, .type = LP_FIELD_FIXED, .max = sizeof(((struct s *)0)->m),             \
+		.offset = offsetof(struct s, m)                                                    \
+	}
+#define BYTES(s, m, t, limit)                                                                      \
+	{                                                                                          \
+		.name = #m, .type = (t), .max = (limit), .offset = offsetof(struct s, m)           \
+	}
+#define ARRAY(s, m, n, record)                                                                     \
+	{                                                                                          \
+		.name = #m, .type = LP_FIELD_ARRAY, .max = LP_WIRE_OPS_MAX,                        \
+		.offset = offsetof(struct s, m), .offset2 = offsetof(struct s, n),                 \
+		.element = &(record)                                                               \
+	}
+#define RECORD(label, s, table)                                                                    \
+	{                                                                                          \
+		.name = (label), .bytes = sizeof(struct s), .fields = (table),                     \
+		.n_fields = LP_COUNT_OF(table)                                                     \
+	}
+
+#define TEXT_MAX LP_WIRE_TEXT_MAX_BYTES
+
+static const struct lp_field hello[] = {
+	UINT(lp_msg_hello, version, 0),
+	UINT(lp_msg_hello, features, 0),
+	UINT(lp_msg_hello, role, 0),
+	FLAG(lp_msg_hello, take_over),
+	FIXED(lp_msg_hello, nonce),
+	FIXED(lp_msg_hello, workspace),
+	BYTES(lp_msg_hello, app, LP_FIELD_TEXT, TEXT_MAX),
+	BYTES(lp_msg_hello, holder, LP_FIELD_TEXT, TEXT_MAX),
+};
+static const struct lp_field challenge[] = {
+	UINT(lp_msg_challenge, version, 0),
+	UINT(lp_msg_challenge, features, 0),
+	FIXED(lp_msg_challenge, nonce),
+};
+static const struct lp_field proof[] = {FIXED(lp_msg_proof, mac)};
+static const struct lp_field welcome[] = {
+	FIXED(lp_msg_welcome, mac),    BYTES(lp_msg_welcome, instance, LP_FIELD_TEXT, TEXT_MAX),
+	FIXED(lp_msg_welcome, boot),   UINT(lp_msg_welcome, revision, 0),
+	FIXED(lp_msg_welcome, root),   FLAG(lp_msg_welcome, foreign),
+	FLAG(lp_msg_welcome, has_app), UINT(lp_msg_welcome, generation, 0),
+};
+static const struct lp_field refused[] = {
+	UINT(lp_msg_refused, code, 0),
+	BYTES(lp_msg_refused, text, LP_FIELD_TEXT, TEXT_MAX),
+};
+static const struct lp_field packed[] = {
+	UINT(lp_msg_packed, raw_len, LP_WIRE_MSG_MAX_BYTES),
+	BYTES(lp_msg_packed, content, LP_FIELD_BIN, LP_WIRE_MSG_MAX_BYTES),
+};
+static const struct lp_field list_path[] = {
+	{.name = "path", .type = LP_FIELD_DIR_PATH, .max = LP_PATH_MAX_BYTES, .offset = 0},
+};
+static const struct lp_record list_path_record = RECORD("path", lp_bytes, list_path);
+static const struct lp_field list[] = {ARRAY(lp_msg_list, paths, n_paths, list_path_record)};
+static const struct lp_field entry[] = {
+	BYTES(lp_wire_entry, name, LP_FIELD_NAME, LP_NAME_MAX_BYTES),
+	UINT(lp_wire_entry, kind, LP_KIND_COUNT_ - 1),
+	UINT(lp_wire_entry, mode, 0777),
+	UINT(lp_wire_entry, size, INT64_MAX),
+	FIXED(lp_wire_entry, digest),
+	FLAG(lp_wire_entry, owned),
+};
+static const struct lp_record entry_record = RECORD("entry", lp_wire_entry, entry);
+static const struct lp_field listing[] = {
+	BYTES(lp_msg_listing, path, LP_FIELD_DIR_PATH, LP_PATH_MAX_BYTES),
+	FLAG(lp_msg_listing, more),
+	FLAG(lp_msg_listing, last),
+	ARRAY(lp_msg_listing, entries, n_entries, entry_record),
+};
+static const struct lp_field op[] = {
+	UINT(lp_wire_op, op, LP_OP_DELETE),
+	UINT(lp_wire_op, kind, LP_KIND_COUNT_ - 1),
+	BYTES(lp_wire_op, path, LP_FIELD_PATH, LP_PATH_MAX_BYTES),
+	UINT(lp_wire_op, mode, 0777),
+	UINT(lp_wire_op, size, INT64_MAX),
+	FIXED(lp_wire_op, digest),
+	{.name = "content",
+	 .type = LP_FIELD_OPT_BIN,
+	 .max = LP_WIRE_PIECE_BYTES,
+	 .offset = offsetof(struct lp_wire_op, content),
+	 .offset2 = offsetof(struct lp_wire_op, has_content)},
+};
+static const struct lp_record op_record = RECORD("op", lp_wire_op, op);
+static const struct lp_field change[] = {
+	UINT(lp_msg_change, revision, 0),
+	UINT(lp_msg_change, flags, LP_CHANGE_FIRST | LP_CHANGE_LAST),
+	FIXED(lp_msg_change, root),
+	ARRAY(lp_msg_change, ops, n_ops, op_record),
+};
+static const struct lp_field data[] = {
+	BYTES(lp_msg_data, content, LP_FIELD_BIN, LP_WIRE_PIECE_BYTES)};
+static const struct lp_field skip[] = {UINT(lp_msg_skip, revision, 0)};
+static const struct lp_field credit[] = {UINT(lp_msg_credit, consumed, 0)};
+static const struct lp_field applied[] = {
+	UINT(lp_msg_applied, revision, 0), UINT(lp_msg_applied, files, 0),
+	UINT(lp_msg_applied, bytes, 0),    UINT(lp_msg_applied, took_us, 0),
+	FIXED(lp_msg_applied, root),
+};
+static const struct lp_field restarted[] = {
+	UINT(lp_msg_restarted, revision, 0),
+	UINT(lp_msg_restarted, generation, 0),
+	UINT(lp_msg_restarted, took_us, 0),
+};
+static const struct lp_field settled[] = {UINT(lp_msg_settled, revision, 0)};
+static const struct lp_field failed[] = {
+	UINT(lp_msg_failed, revision, 0),
+	UINT(lp_msg_failed, generation, 0),
+	UINT(lp_msg_failed, stage, 0),
+	FLAG(lp_msg_failed, resync),
+	BYTES(lp_msg_failed, error, LP_FIELD_TEXT, 2 * TEXT_MAX),
+	BYTES(lp_msg_failed, excerpt, LP_FIELD_BIN, LP_WIRE_EXCERPT_MAX_BYTES),
+};
+static const struct lp_field log_fields[] = {
+	UINT(lp_msg_log, generation, 0),
+	UINT(lp_msg_log, stream, 0),
+	BYTES(lp_msg_log, content, LP_FIELD_BIN, LP_WIRE_PIECE_BYTES),
+};
+static const struct lp_field restart[] = {UINT(lp_msg_restart, unused, 0)};
+static const struct lp_field ask[] = {UINT(lp_msg_ask, unused, 0)};
+static const struct lp_field status[] = {
+	BYTES(lp_msg_status, state, LP_FIELD_TEXT, TEXT_MAX),
+	UINT(lp_msg_status, revision, 0),
+	UINT(lp_msg_status, generation, 0),
+	UINT(lp_msg_status, settled, 0),
+	UINT(lp_msg_status, pid, 0),
+	UINT(lp_msg_status, crashes, 0),
+	UINT(lp_msg_status, files, 0),
+	UINT(lp_msg_status, bytes, 0),
+	UINT(lp_msg_status, uptime_us, 0),
+	FIXED(lp_msg_status, root),
+	BYTES(lp_msg_status, owner, LP_FIELD_TEXT, TEXT_MAX),
+};
+static const struct lp_field tail[] = {UINT(lp_msg_tail, backlog, 1000), FLAG(lp_msg_tail, follow)};
+
+static const struct lp_record records[] = {
+	[LP_MSG_HELLO] = RECORD("HELLO", lp_msg_hello, hello),
+	[LP_MSG_CHALLENGE] = RECORD("CHALLENGE", lp_msg_challenge, challenge),
+	[LP_MSG_PROOF] = RECORD("PROOF", lp_msg_proof, proof),
+	[LP_MSG_WELCOME] = RECORD("WELCOME", lp_msg_welcome, welcome),
+	[LP_MSG_REFUSED] = RECORD("REFUSED", lp_msg_refused, refused),
+	[LP_MSG_PACKED] = RECORD("PACKED", lp_msg_packed, packed),
+	[LP_MSG_LIST] = RECORD("LIST", lp_msg_list, list),
+	[LP_MSG_LISTING] = RECORD("LISTING", lp_msg_listing, listing),
+	[LP_MSG_CHANGE] = RECORD("CHANGE", lp_msg_change, change),
+	[LP_MSG_DATA] = RECORD("DATA", lp_msg_data, data),
+	[LP_MSG_SKIP] = RECORD("SKIP", lp_msg_skip, skip),
+	[LP_MSG_CREDIT] = RECORD("CREDIT", lp_msg_credit, credit),
+	[LP_MSG_APPLIED] = RECORD("APPLIED", lp_msg_applied, applied),
+	[LP_MSG_RESTARTED] = RECORD("RESTARTED", lp_msg_restarted, restarted),
+	[LP_MSG_SETTLED] = RECORD("SETTLED", lp_msg_settled, settled),
+	[LP_MSG_FAILED] = RECORD("FAILED", lp_msg_failed, failed),
+	[LP_MSG_LOG] = RECORD("LOG", lp_msg_log, log_fields),
+	[LP_MSG_RESTART] = RECORD("RESTART", lp_msg_restart, restart),
+	[LP_MSG_ASK] = RECORD("ASK", lp_msg_ask, ask),
+	[LP_MSG_STATUS] = RECORD("STATUS", lp_msg_status, status),
+	[LP_MSG_TAIL] = RECORD("TAIL", lp_msg_tail, tail),
+};
+
+const struct lp_record *lp_record_of(uint64_t kind)
+{
+	return kind < LP_COUNT_OF(records) && records[kind].name ? &records[kind] : NULL;
+}
+
+const char *lp_msg_name(enum lp_msg_kind kind)
+{
+	const struct lp_record *r = lp_record_of(kind);
+
+	return r ? r->name : "?";
+}
