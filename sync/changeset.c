@@ -69,13 +69,33 @@ struct lp_op *lp_changeset_add(struct lp_changeset *cs, enum lp_op_kind kind, co
 	return op;
 }
 
-static int by_path(const void *a, const void *b)
+static int by_path_and_age(const void *a, const void *b)
 {
-	return strcmp(((const struct lp_op *)a)->path, ((const struct lp_op *)b)->path);
+	const struct lp_op *x = a, *y = b;
+	int c = strcmp(x->path, y->path);
+
+	return c ? c : x->seq < y->seq ? -1 : x->seq > y->seq;
 }
 
 void lp_changeset_sort(struct lp_changeset *cs)
 {
+	size_t kept = 0;
+
+	for (size_t i = 0; i < cs->n_ops; i++)
+		cs->ops[i].seq = i;
 	if (cs->n_ops > 1)
-		qsort(cs->ops, cs->n_ops, sizeof(*cs->ops), by_path);
+		qsort(cs->ops, cs->n_ops, sizeof(*cs->ops), by_path_and_age);
+	for (size_t i = 0; i < cs->n_ops; i++) {
+		struct lp_op *op = &cs->ops[i];
+
+		if (i + 1 < cs->n_ops && strcmp(op->path, cs->ops[i + 1].path) == 0) {
+			if (op->kind == LP_OP_PUT && op->e.kind != LP_KIND_DIR)
+				cs->bytes -= op->e.size;
+			free(op->path);
+			lp_blob_unref(op->blob);
+			continue;
+		}
+		cs->ops[kept++] = *op;
+	}
+	cs->n_ops = kept;
 }

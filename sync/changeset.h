@@ -35,6 +35,7 @@ struct lp_op {
 	struct lp_entry e;
 	struct lp_blob *blob;
 	bool is_new;
+	size_t seq; /* private to sorting */
 };
 
 struct lp_changeset {
@@ -57,7 +58,8 @@ void lp_changeset_unref(struct lp_changeset *cs); /* NULL is allowed */
 struct lp_op *lp_changeset_add(struct lp_changeset *cs, enum lp_op_kind kind, const char *path,
 			       const struct lp_entry *e, struct lp_blob *blob);
 
-/* Sorts by path (byte order), so that directories come before what is in them. */
+/* Sorts by path (byte order), so that directories come before what is in them. Of several
+ * operations on one path the one added last stays. */
 void lp_changeset_sort(struct lp_changeset *cs);
 
 /* What a peer has at one directory, as it answered. */

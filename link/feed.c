@@ -1,0 +1,323 @@
+/* link/feed.c: a cursor over a changeset. */
+#include "link/feed.h"
+
+#include "common/base/lp_fs.h"
+#include "common/base/lp_mem.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#define OPS_PER_MESSAGE 2000
+/* A message is closed when its operations reach this; one more small file still fits below
+ * LP_WIRE_MSG_MAX_BYTES. */
+#define FULL_BYTES  ((size_t)192 * 1024)
+#define OP_OVERHEAD 64
+
+struct lp_feed {
+	struct lp_changeset *cs;
+	struct lp_source source;
+	size_t next_op;
+	bool first_sent;
+	bool last_sent;
+	bool root_unknown;
+	int fd;                   /* of the large file under way, or -1 */
+	uint64_t left;            /* bytes of it still to send */
+	struct lp_hasher *hasher; /* of it so far */
+	const struct lp_op *large;
+	uint64_t sent;
+	uint8_t *piece; /* LP_WIRE_PIECE_BYTES for contents that are read now */
+};
+
+/* The operations of one message while it is put together. */
+struct batch {
+	struct lp_wire_op *ops;
+	size_t n;
+	size_t cap;
+	size_t bytes;
+	struct lp_buf content; /* contents read now; offsets in ops until the batch is complete */
+	bool full;
+};
+
+struct lp_feed *lp_feed_create(struct lp_changeset *cs, const struct lp_source *source)
+{
+	struct lp_feed *f = lp_xcalloc(1, sizeof(*f));
+
+	f->cs = lp_changeset_ref(cs);
+	f->source = *source;
+	f->fd = -1;
+	f->root_unknown = lp_digest_is_none(&cs->root) && cs->n_ops > 0;
+	return f;
+}
+
+void lp_feed_destroy(struct lp_feed *f)
+{
+	if (!f)
+		return;
+	lp_auto_close(&f->fd);
+	lp_hasher_destroy(f->hasher);
+	lp_changeset_unref(f->cs);
+	free(f->piece);
+	free(f);
+}
+
+bool lp_feed_done(const struct lp_feed *f)
+{
+	return f->last_sent;
+}
+
+const struct lp_changeset *lp_feed_changeset(const struct lp_feed *f)
+{
+	return f->cs;
+}
+
+uint64_t lp_feed_sent(const struct lp_feed *f)
+{
+	return f->sent;
+}
+
+bool lp_feed_is_single(const struct lp_changeset *cs)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < cs->n_ops; i++) {
+		const struct lp_op *op = &cs->ops[i];
+
+		if (op->kind == LP_OP_PUT && op->e.kind != LP_KIND_DIR && !op->blob)
+			return false;
+		bytes += strlen(op->path) + OP_OVERHEAD + (op->blob ? op->blob->len : 0);
+	}
+	return cs->n_ops <= OPS_PER_MESSAGE && bytes <= FULL_BYTES;
+}
+
+static struct lp_wire_op *add_op(struct batch *b, const struct lp_op *op)
+{
+	struct lp_wire_op *w;
+
+	lp_grow(&b->ops, &b->cap, b->n + 1, sizeof(*b->ops));
+	w = &b->ops[b->n++];
+	*w = (struct lp_wire_op){
+		.op = op->kind,
+		.kind = op->e.kind,
+		.path = lp_bytes_of(op->path),
+		.mode = op->e.mode,
+		.size = op->e.size,
+	};
+	memcpy(w->digest, op->e.digest.b, sizeof(w->digest));
+	b->bytes += w->path.len + OP_OVERHEAD;
+	return w;
+}
+
+/* Content that is read now goes behind that of the batch; its pointer is fixed when the batch is
+ * complete, because the buffer may move until then. */
+static void set_content(struct batch *b, struct lp_wire_op *w, const void *data, size_t len)
+{
+	w->has_content = true;
+	w->content.p = NULL;
+	w->content.len = len;
+	if (lp_buf_add(&b->content, data, len) < 0)
+		abort();
+	b->bytes += len;
+}
+
+static void set_digest(struct lp_wire_op *w, const void *data, size_t len)
+{
+	struct lp_digest d = lp_digest_of(data, len);
+
+	w->size = len;
+	memcpy(w->digest, d.b, sizeof(w->digest));
+}
+
+/* The path changed since the changeset was made: what is sent now stands for itself. */
+static void now_stale(struct lp_feed *f, const struct lp_op *op)
+{
+	f->root_unknown = true;
+	f->source.stale(f->source.ctx, op->path);
+}
+
+static void add_gone(struct lp_feed *f, struct batch *b, const struct lp_op *op)
+{
+	struct lp_op gone = {.kind = LP_OP_DELETE, .path = op->path};
+
+	now_stale(f, op);
+	(void)add_op(b, &gone);
+}
+
+static void add_link(struct lp_feed *f, struct batch *b, const struct lp_op *op)
+{
+	long n = f->source.read_link(f->source.ctx, op->path, (char *)f->piece, LP_PATH_MAX_BYTES);
+	struct lp_wire_op *w;
+	struct lp_digest d;
+
+	if (n < 0 || !lp_path_link_is_inside(op->path, (const char *)f->piece, (size_t)n)) {
+		add_gone(f, b, op);
+		return;
+	}
+	w = add_op(b, op);
+	d = lp_digest_of(f->piece, (size_t)n);
+	if (!lp_digest_equal(&d, &op->e.digest)) {
+		now_stale(f, op);
+		set_digest(w, f->piece, (size_t)n);
+	}
+	set_content(b, w, f->piece, (size_t)n);
+}
+
+/* Reads until the end or max bytes. */
+static int read_piece(int fd, uint8_t *buf, size_t max, size_t *len)
+{
+	*len = 0;
+	while (*len < max) {
+		ssize_t n = read(fd, buf + *len, max - *len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		*len += (size_t)n;
+	}
+	return 0;
+}
+
+static void begin_large(struct lp_feed *f, struct batch *b, const struct lp_op *op, int *fd)
+{
+	(void)posix_fadvise(*fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+	f->fd = lp_take_fd(fd);
+	f->left = op->e.size;
+	f->large = op;
+	if (!f->hasher)
+		f->hasher = lp_hasher_create();
+	lp_hasher_reset(f->hasher);
+	(void)add_op(b, op);
+	b->full = true;
+}
+
+static void add_file(struct lp_feed *f, struct batch *b, const struct lp_op *op)
+{
+	LP_AUTO_CLOSE int fd = f->source.open(f->source.ctx, op->path);
+	struct lp_wire_op *w;
+	struct lp_digest d;
+	size_t len;
+
+	if (fd < 0) {
+		add_gone(f, b, op);
+		return;
+	}
+	if (op->e.size > LP_INLINE_MAX_BYTES) {
+		begin_large(f, b, op, &fd);
+		return;
+	}
+	/* One byte more than it may have, to notice that it grew out of this way of sending. */
+	if (read_piece(fd, f->piece, LP_INLINE_MAX_BYTES + 1, &len) < 0 ||
+	    len > LP_INLINE_MAX_BYTES) {
+		now_stale(f, op);
+		return;
+	}
+	w = add_op(b, op);
+	d = lp_digest_of(f->piece, len);
+	if (!lp_digest_equal(&d, &op->e.digest)) {
+		now_stale(f, op);
+		set_digest(w, f->piece, len);
+	}
+	set_content(b, w, f->piece, len);
+	f->sent += len;
+}
+
+static void add_next(struct lp_feed *f, struct batch *b)
+{
+	const struct lp_op *op = &f->cs->ops[f->next_op++];
+	struct lp_wire_op *w;
+
+	if (op->kind != LP_OP_PUT || op->e.kind == LP_KIND_DIR) {
+		(void)add_op(b, op);
+	} else if (op->blob) {
+		w = add_op(b, op);
+		w->has_content = true;
+		w->content = (struct lp_bytes){op->blob->data, op->blob->len};
+		b->bytes += op->blob->len;
+		f->sent += op->blob->len;
+	} else if (op->e.kind == LP_KIND_LINK) {
+		add_link(f, b, op);
+	} else {
+		add_file(f, b, op);
+	}
+}
+
+static int next_change(struct lp_feed *f, struct lp_buf *out)
+{
+	struct lp_msg msg = {.kind = LP_MSG_CHANGE};
+	struct batch b = {0};
+	size_t at = 0;
+	int r;
+
+	while (f->next_op < f->cs->n_ops && !b.full && b.n < OPS_PER_MESSAGE &&
+	       b.bytes < FULL_BYTES)
+		add_next(f, &b);
+	for (size_t i = 0; i < b.n; i++) {
+		if (!b.ops[i].has_content || b.ops[i].content.p)
+			continue;
+		b.ops[i].content.p = b.content.data ? b.content.data + at : (const uint8_t *)"";
+		at += b.ops[i].content.len;
+	}
+	f->last_sent = f->next_op == f->cs->n_ops && f->fd < 0;
+	msg.u.change.revision = f->cs->revision;
+	msg.u.change.flags =
+		(f->first_sent ? 0 : LP_CHANGE_FIRST) | (f->last_sent ? LP_CHANGE_LAST : 0);
+	if (f->last_sent && !f->root_unknown)
+		memcpy(msg.u.change.root, f->cs->root.b, sizeof(msg.u.change.root));
+	msg.u.change.ops = b.ops;
+	msg.u.change.n_ops = b.n;
+	f->first_sent = true;
+	r = lp_msg_encode(&msg, out);
+	free(b.ops);
+	lp_buf_finish(&b.content);
+	return r < 0 ? r : 1;
+}
+
+static void end_large(struct lp_feed *f)
+{
+	lp_auto_close(&f->fd);
+	f->fd = -1;
+	f->large = NULL;
+}
+
+/* The next piece of a large file. When it turns out not to be what was announced (shorter, longer,
+ * other content), the last piece is replaced by SKIP. */
+static int next_data(struct lp_feed *f, struct lp_buf *out)
+{
+	size_t want = f->left < LP_WIRE_PIECE_BYTES ? (size_t)f->left : LP_WIRE_PIECE_BYTES;
+	struct lp_msg msg = {.kind = LP_MSG_DATA};
+	bool wrong;
+	size_t len;
+
+	wrong = read_piece(f->fd, f->piece, want, &len) < 0 || len < want;
+	if (!wrong) {
+		lp_hasher_add(f->hasher, f->piece, len);
+		f->left -= len;
+		f->sent += len;
+	}
+	if (!wrong && f->left == 0) {
+		struct lp_digest d = lp_hasher_get(f->hasher);
+
+		wrong = !lp_digest_equal(&d, &f->large->e.digest);
+	}
+	if (wrong) {
+		now_stale(f, f->large);
+		msg.kind = LP_MSG_SKIP;
+		msg.u.skip.revision = f->cs->revision;
+	} else {
+		msg.u.data.content = (struct lp_bytes){f->piece, len};
+	}
+	if (wrong || f->left == 0)
+		end_large(f);
+	return lp_msg_encode(&msg, out) < 0 ? -ENOMEM : 1;
+}
+
+int lp_feed_next(struct lp_feed *f, struct lp_buf *out)
+{
+	if (f->last_sent)
+		return 0;
+	if (!f->piece)
+		f->piece = lp_xcalloc(1, LP_WIRE_PIECE_BYTES);
+	return f->fd >= 0 ? next_data(f, out) : next_change(f, out);
+}

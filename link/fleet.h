@@ -1,0 +1,43 @@
+/* link/fleet.h: the links of one app: a changeset is encoded once and offered to all. Decides when
+ * the next one may be taken: nothing in flight → now; something in flight → what arrives meanwhile
+ * is gathered. Loop thread only. */
+#ifndef LP_LINK_FLEET_H
+#define LP_LINK_FLEET_H
+
+#include "link/link.h"
+
+struct lp_fleet; /* opaque */
+
+/* common: as in lp_link_opts; url, compress and index are set per instance from urls.
+ * compress_remote: whether to compress towards instances that are not on this machine (auto), or
+ * ask NULL for `compress` in common as it is. All strings are borrowed until the fleet is
+ * destroyed. */
+struct lp_fleet_opts {
+	struct lp_link_opts common;
+	char *const *urls;
+	size_t n_urls;
+	bool compress_auto;
+};
+
+int lp_fleet_create(struct lp_fleet **out, struct lp_loop *loop, const struct lp_fleet_opts *opts,
+		    const struct lp_link_ops *ops, const struct lp_source *source,
+		    struct lp_err *err) LP_MUST_USE;
+void lp_fleet_destroy(struct lp_fleet *fleet); /* NULL is allowed */
+
+/* Whether a changeset may be taken from the workspace now: some streaming instance has nothing in
+ * flight, or none streams at all (then catching up will cover it). */
+bool lp_fleet_wants(const struct lp_fleet *fleet);
+
+/* Offers the changeset to every link; its reference stays the caller's. */
+void lp_fleet_push(struct lp_fleet *fleet, struct lp_changeset *cs);
+
+size_t lp_fleet_size(const struct lp_fleet *fleet);
+struct lp_link *lp_fleet_link(struct lp_fleet *fleet, size_t i);
+
+/* Whether every instance streams, has nothing in flight and has applied `revision` or newer. */
+bool lp_fleet_has_applied(const struct lp_fleet *fleet, uint64_t revision);
+
+/* Whether the host of a ws:// or wss:// URL is this machine's loopback, by its name alone. */
+bool lp_url_is_local(const char *url);
+
+#endif

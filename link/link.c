@@ -1,0 +1,310 @@
+/* link/link.c: the connection of a link: opening, proof, loss and return. */
+#include "link/link_internal.h"
+
+#include "common/base/lp_clock.h"
+#include "common/base/lp_fs.h"
+#include "common/base/lp_mem.h"
+#include "wire/auth.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define RETRY_FIRST_US 50000u
+#define RETRY_MAX_US   5000000u
+
+static void connect_now(struct lp_link *link);
+
+int lp_link_queue(struct lp_link *link, const struct lp_msg *msg)
+{
+	struct lp_control *c = lp_xcalloc(1, sizeof(*c));
+	int r = lp_msg_encode(msg, &c->bytes);
+
+	if (r < 0) {
+		free(c);
+		return r;
+	}
+	if (link->control_last)
+		link->control_last->next = c;
+	else
+		link->control_first = c;
+	link->control_last = c;
+	lp_ws_want_write(link->ws);
+	return 0;
+}
+
+void lp_link_fail(struct lp_link *link, const char *why)
+{
+	(void)snprintf(link->last_error, sizeof(link->last_error), "%.255s", why);
+	if (link->ws)
+		lp_ws_close(link->ws, 1002, why);
+}
+
+static void on_open(struct lp_ws *ws)
+{
+	struct lp_link *link = lp_ws_user(ws);
+	struct lp_msg msg = {.kind = LP_MSG_HELLO};
+
+	link->hello = (struct lp_msg_hello){
+		.version = LP_WIRE_VERSION,
+		.features = LP_FEATURE_ZSTD,
+		.role = link->opts.role,
+		.take_over = link->opts.take_over,
+		.app = lp_bytes_of(link->opts.app),
+		.holder = lp_bytes_of(link->opts.holder),
+	};
+	lp_random(link->hello.nonce, sizeof(link->hello.nonce));
+	memcpy(link->hello.workspace, link->opts.workspace, LP_WIRE_ID_BYTES);
+	msg.u.hello = link->hello;
+	if (lp_link_queue(link, &msg) < 0)
+		lp_link_fail(link, "cannot greet");
+}
+
+static void on_challenge(struct lp_link *link, const struct lp_msg_challenge *challenge)
+{
+	struct lp_msg msg = {.kind = LP_MSG_PROOF};
+
+	if (challenge->version != LP_WIRE_VERSION) {
+		link->final = true;
+		lp_link_fail(link, "the instance speaks another version of the protocol");
+		return;
+	}
+	link->features = challenge->features & LP_FEATURE_ZSTD;
+	memcpy(link->instance_nonce, challenge->nonce, sizeof(link->instance_nonce));
+	lp_auth_mac(link->opts.secret, LP_AUTH_CLIENT, &link->hello, link->instance_nonce,
+		    msg.u.proof.mac);
+	link->state = LP_LINK_PROVING;
+	if (lp_link_queue(link, &msg) < 0)
+		lp_link_fail(link, "cannot prove the secret");
+}
+
+static void on_welcome(struct lp_link *link, const struct lp_msg_welcome *welcome)
+{
+	uint8_t mac[LP_WIRE_MAC_BYTES];
+	struct lp_digest root, mine;
+
+	lp_auth_mac(link->opts.secret, LP_AUTH_INSTANCE, &link->hello, link->instance_nonce, mac);
+	if (!lp_auth_equal(mac, welcome->mac, sizeof(mac))) {
+		link->final = true;
+		lp_link_fail(link, "the instance does not know the secret");
+		return;
+	}
+	link->tries = 0;
+	link->opts.take_over = false; /* once is enough; a reconnect must not take over again */
+	link->applied = welcome->revision;
+	if (link->opts.compress && (link->features & LP_FEATURE_ZSTD) && !link->packer)
+		link->packer = lp_packer_create();
+	link->state = LP_LINK_READY;
+	if (link->ops.on_up)
+		link->ops.on_up(link->ops.ctx, link, welcome);
+	if (link->opts.role != LP_ROLE_OWNER)
+		return;
+	link->source.raise_revision(link->source.ctx, welcome->revision + 1);
+	memcpy(root.b, welcome->root, sizeof(root.b));
+	mine = lp_index_root(link->source.index(link->source.ctx));
+	if (lp_digest_equal(&root, &mine)) {
+		/* Equal already: an empty changeset tells the instance its revision. */
+		struct lp_changeset *cs = lp_changeset_create();
+
+		cs->root = mine;
+		cs->revision = link->source.revision(link->source.ctx);
+		link->state = LP_LINK_CATCHING;
+		lp_stream_enqueue(link, cs, NULL);
+		lp_changeset_unref(cs);
+		return;
+	}
+	lp_walk_start(link, lp_digest_is_none(&root) && !welcome->foreign);
+}
+
+static void on_refused(struct lp_link *link, const struct lp_msg_refused *refused)
+{
+	lp_bytes_text(&refused->text, link->last_error, sizeof(link->last_error));
+	/* An instance that is going down comes back; everything else stays as it is. */
+	link->final = refused->code != LP_REFUSE_CLOSED;
+	lp_ws_close(link->ws, 1000, "refused");
+}
+
+static void dispatch(struct lp_link *link, const struct lp_msg *msg)
+{
+	if (msg->kind == LP_MSG_REFUSED)
+		on_refused(link, &msg->u.refused);
+	else if (msg->kind == LP_MSG_CHALLENGE && link->state == LP_LINK_OPENING)
+		on_challenge(link, &msg->u.challenge);
+	else if (msg->kind == LP_MSG_WELCOME && link->state == LP_LINK_PROVING)
+		on_welcome(link, &msg->u.welcome);
+	else if (link->state >= LP_LINK_READY)
+		lp_stream_message(link, msg);
+	else
+		lp_link_fail(link, "the instance answers out of order");
+}
+
+static void on_bytes(struct lp_ws *ws, const uint8_t *data, size_t len)
+{
+	struct lp_link *link = lp_ws_user(ws);
+	struct lp_msg msg;
+	struct lp_err err = {0};
+	int r = lp_msg_decode(&msg, data, len, &err);
+
+	if (r == 0 && msg.kind == LP_MSG_PACKED) {
+		struct lp_msg inner;
+
+		if (!link->packer)
+			link->packer = lp_packer_create();
+		r = lp_packer_unpack(link->packer, &msg.u.packed, &link->unpacked, &err);
+		if (r == 0)
+			r = lp_msg_decode(&inner, link->unpacked.data, link->unpacked.len, &err);
+		lp_msg_finish(&msg);
+		msg = inner;
+	}
+	if (r < 0) {
+		lp_link_fail(link, err.msg);
+		return;
+	}
+	dispatch(link, &msg);
+	lp_msg_finish(&msg);
+}
+
+static void on_writable(struct lp_ws *ws)
+{
+	lp_stream_writable(lp_ws_user(ws));
+}
+
+static void on_retry(struct lp_timer *timer)
+{
+	connect_now(LP_CONTAINER_OF(timer, struct lp_link, retry));
+}
+
+/* First at once, then 50 ms doubling to 5 s, each shortened by up to a half so that many clients do
+ * not come back in step. */
+static void schedule_retry(struct lp_link *link)
+{
+	uint64_t wait_us = RETRY_FIRST_US;
+	uint32_t dice;
+
+	for (unsigned i = 1; i < link->tries && wait_us < RETRY_MAX_US; i++)
+		wait_us *= 2;
+	if (wait_us > RETRY_MAX_US)
+		wait_us = RETRY_MAX_US;
+	lp_random(&dice, sizeof(dice));
+	wait_us -= wait_us * (dice % 512) / 1024;
+	link->retry.on_fire = on_retry;
+	lp_timer_set(link->loop, &link->retry,
+		     link->tries++ == 0 ? lp_now_us() : lp_now_us() + wait_us);
+}
+
+static void on_close(struct lp_ws *ws, const char *reason)
+{
+	struct lp_link *link = lp_ws_user(ws);
+
+	if (!link)
+		return;
+	link->ws = NULL;
+	link->state = LP_LINK_DOWN;
+	lp_stream_reset(link);
+	lp_walk_reset(link);
+	lp_timer_clear(&link->resync_timer);
+	if (!link->last_error[0])
+		(void)snprintf(link->last_error, sizeof(link->last_error), "%s", reason);
+	if (!link->opts.reconnect)
+		link->final = true;
+	if (!link->final)
+		schedule_retry(link);
+	link->ops.on_down(link->ops.ctx, link, link->last_error, link->final);
+}
+
+static const struct lp_ws_ops ws_ops = {
+	.on_open = on_open,
+	.on_message = on_bytes,
+	.on_writable = on_writable,
+	.on_close = on_close,
+};
+
+static void connect_now(struct lp_link *link)
+{
+	const struct lp_ws_connect_opts opts = {
+		.url = link->opts.url,
+		.ca_file = link->opts.ca_file,
+		.ops = &ws_ops,
+		.user = link,
+	};
+	struct lp_err err = {0};
+
+	link->state = LP_LINK_OPENING;
+	link->last_error[0] = '\0';
+	if (lp_ws_connect(link->loop, &link->ws, &opts, &err) == 0)
+		return;
+	link->ws = NULL;
+	link->state = LP_LINK_DOWN;
+	link->final = true;
+	link->ops.on_down(link->ops.ctx, link, err.msg, true);
+}
+
+int lp_link_create(struct lp_link **out, struct lp_loop *loop, const struct lp_link_opts *opts,
+		   const struct lp_link_ops *ops, const struct lp_source *source,
+		   struct lp_err *err)
+{
+	const char *fault = lp_secret_fault(opts->secret);
+	struct lp_link *link;
+
+	if (fault)
+		return lp_err_say(err, EINVAL, "the secret cannot be used: %s", fault);
+	link = lp_xcalloc(1, sizeof(*link));
+	link->loop = loop;
+	link->opts = *opts;
+	link->ops = *ops;
+	if (source)
+		link->source = *source;
+	lp_buf_init(&link->unpacked, LP_WIRE_MSG_MAX_BYTES);
+	link->retry.on_fire = on_retry;
+	lp_timer_set(loop, &link->retry, lp_now_us());
+	*out = link;
+	return 0;
+}
+
+void lp_link_destroy(struct lp_link *link)
+{
+	if (!link)
+		return;
+	lp_timer_clear(&link->retry);
+	lp_timer_clear(&link->resync_timer);
+	lp_stream_reset(link);
+	lp_walk_reset(link);
+	if (link->ws)
+		lp_ws_abandon(link->ws);
+	lp_packer_destroy(link->packer);
+	lp_buf_finish(&link->unpacked);
+	lp_buf_finish(&link->scratch);
+	free(link->todo);
+	free(link->touched);
+	free(link->listed);
+	free(link);
+}
+
+int lp_link_send(struct lp_link *link, const struct lp_msg *msg)
+{
+	return link->state >= LP_LINK_READY ? lp_link_queue(link, msg) : -ENOTCONN;
+}
+
+bool lp_link_is_idle(const struct lp_link *link)
+{
+	return link->state == LP_LINK_STREAMING && link->in_flight == 0;
+}
+
+bool lp_link_is_streaming(const struct lp_link *link)
+{
+	return link->state == LP_LINK_STREAMING;
+}
+
+uint64_t lp_link_applied(const struct lp_link *link)
+{
+	return link->applied;
+}
+
+unsigned lp_link_index(const struct lp_link *link)
+{
+	return link->opts.index;
+}
+
+const char *lp_link_url(const struct lp_link *link)
+{
+	return link->opts.url;
+}

@@ -1,0 +1,21 @@
+/* link/source.h: where contents come from, as a port: the network knows nothing of files. */
+#ifndef LP_LINK_SOURCE_H
+#define LP_LINK_SOURCE_H
+
+#include "sync/changeset.h"
+
+/* index: what the workspace holds now; borrowed until the loop's next callback. open: an owned
+ * descriptor to read the file from, or -errno. read_link: the target into out, its length or
+ * -errno. stale: the path was not as the index says; look at it again. revision/raise: the revision
+ * counter of the workspace. All in the loop's thread. */
+struct lp_source {
+	struct lp_index *(*index)(void *ctx);
+	int (*open)(void *ctx, const char *path);
+	long (*read_link)(void *ctx, const char *path, char *out, size_t out_bytes);
+	void (*stale)(void *ctx, const char *path);
+	uint64_t (*revision)(void *ctx);
+	void (*raise_revision)(void *ctx, uint64_t floor);
+	void *ctx;
+};
+
+#endif

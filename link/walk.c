@@ -1,0 +1,188 @@
+/* link/walk.c: catching up: walks the two trees down where they differ and makes one changeset of
+ * it. Whatever changes in the workspace meanwhile is added at the end from the index as it is then,
+ * so the changeset leads to the workspace's present root digest. */
+#include "link/link_internal.h"
+
+#include "common/base/lp_mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LIST_MAX_PATHS 500
+
+static void free_strings(char **list, size_t *n)
+{
+	for (size_t i = 0; i < *n; i++)
+		free(list[i]);
+	*n = 0;
+}
+
+void lp_walk_reset(struct lp_link *link)
+{
+	lp_changeset_unref(link->diff);
+	link->diff = NULL;
+	free_strings(link->todo, &link->n_todo);
+	free_strings(link->touched, &link->n_touched);
+	for (size_t i = 0; i < link->n_listed; i++)
+		free((char *)(uintptr_t)link->listed[i].name);
+	link->n_listed = 0;
+	link->asked = 0;
+}
+
+static void push_todo(void *ctx, const char *path)
+{
+	struct lp_link *link = ctx;
+
+	lp_grow(&link->todo, &link->cap_todo, link->n_todo + 1, sizeof(char *));
+	link->todo[link->n_todo++] = lp_xstrdup(path);
+}
+
+void lp_walk_touch(struct lp_link *link, const struct lp_changeset *cs)
+{
+	for (size_t i = 0; i < cs->n_ops; i++) {
+		lp_grow(&link->touched, &link->cap_touched, link->n_touched + 1, sizeof(char *));
+		link->touched[link->n_touched++] = lp_xstrdup(cs->ops[i].path);
+	}
+}
+
+/* What the diff saw may have changed since; the index as it is now decides. */
+static void refresh(struct lp_link *link, struct lp_index *ix)
+{
+	struct lp_changeset *cs = link->diff;
+
+	for (size_t i = 0; i < link->n_touched; i++) {
+		const struct lp_node *n = lp_index_get(ix, link->touched[i]);
+
+		lp_changeset_add(cs, n ? LP_OP_PUT : LP_OP_DELETE, link->touched[i],
+				 n ? &n->e : NULL, NULL);
+	}
+	for (size_t i = 0; link->n_touched > 0 && i < cs->n_ops; i++) {
+		struct lp_op *op = &cs->ops[i];
+		const struct lp_node *n = lp_index_get(ix, op->path);
+
+		if (n && (op->kind == LP_OP_DELETE || !lp_entry_equal(&n->e, &op->e))) {
+			op->kind = LP_OP_PUT;
+			op->e = n->e;
+		} else if (!n) {
+			op->kind = LP_OP_DELETE;
+			op->e = (struct lp_entry){0};
+		}
+	}
+}
+
+static void finish_walk(struct lp_link *link)
+{
+	struct lp_index *ix = link->source.index(link->source.ctx);
+	struct lp_changeset *cs = link->diff;
+
+	refresh(link, ix);
+	lp_changeset_sort(cs);
+	cs->bytes = 0;
+	for (size_t i = 0; i < cs->n_ops; i++)
+		if (cs->ops[i].kind == LP_OP_PUT && cs->ops[i].e.kind != LP_KIND_DIR)
+			cs->bytes += cs->ops[i].e.size;
+	cs->root = lp_index_root(ix);
+	cs->revision = link->source.revision(link->source.ctx);
+	link->diff = NULL;
+	lp_walk_reset(link);
+	link->state = LP_LINK_CATCHING;
+	lp_stream_enqueue(link, cs, NULL);
+	lp_changeset_unref(cs);
+}
+
+static void ask_more(struct lp_link *link)
+{
+	struct lp_bytes paths[LIST_MAX_PATHS];
+	struct lp_msg msg = {.kind = LP_MSG_LIST};
+	size_t n = link->n_todo < LIST_MAX_PATHS ? link->n_todo : LIST_MAX_PATHS, bytes = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		paths[i] = lp_bytes_of(link->todo[i]);
+		bytes += paths[i].len + 8;
+		if (bytes > LP_WIRE_PIECE_BYTES)
+			n = i + 1;
+	}
+	msg.u.list.paths = paths;
+	msg.u.list.n_paths = n;
+	link->asked = n;
+	if (lp_link_queue(link, &msg) < 0)
+		lp_link_fail(link, "cannot ask for the instance's tree");
+}
+
+void lp_walk_start(struct lp_link *link, bool empty_instance)
+{
+	struct lp_index *ix = link->source.index(link->source.ctx);
+
+	lp_walk_reset(link);
+	link->state = LP_LINK_WALKING;
+	link->diff = lp_changeset_create();
+	(void)lp_index_root(ix);
+	if (empty_instance) {
+		if (lp_diff_add_subtree(link->diff, lp_index_get(ix, "")) < 0)
+			lp_link_fail(link, "a path is too long");
+		else
+			finish_walk(link);
+		return;
+	}
+	push_todo(link, "");
+	ask_more(link);
+}
+
+/* A listing is complete: compare and go down. */
+static void compare(struct lp_link *link, const char *path)
+{
+	struct lp_index *ix = link->source.index(link->source.ctx);
+	const struct lp_node *node;
+	int r;
+
+	(void)lp_index_root(ix);
+	node = lp_index_get(ix, path);
+	r = lp_diff_listing(link->diff, node && node->e.kind == LP_KIND_DIR ? node : NULL, path,
+			    link->listed, link->n_listed, push_todo, link);
+	for (size_t i = 0; i < link->n_listed; i++)
+		free((char *)(uintptr_t)link->listed[i].name);
+	link->n_listed = 0;
+	if (r < 0)
+		lp_link_fail(link, "a path is too long");
+}
+
+void lp_walk_listing(struct lp_link *link, const struct lp_msg_listing *listing)
+{
+	char path[LP_PATH_MAX_BYTES + 1];
+
+	if (link->state != LP_LINK_WALKING)
+		return;
+	for (size_t i = 0; i < listing->n_entries; i++) {
+		const struct lp_wire_entry *w = &listing->entries[i];
+		struct lp_peer_entry *p;
+
+		lp_grow(&link->listed, &link->cap_listed, link->n_listed + 1,
+			sizeof(*link->listed));
+		p = &link->listed[link->n_listed++];
+		*p = (struct lp_peer_entry){
+			.name = lp_xstrndup((const char *)w->name.p, w->name.len),
+			.e = {.kind = (enum lp_kind)w->kind,
+			      .mode = (uint32_t)w->mode,
+			      .size = w->size},
+			.owned = w->owned,
+		};
+		memcpy(p->e.digest.b, w->digest, sizeof(w->digest));
+	}
+	if (listing->more)
+		return;
+	memcpy(path, listing->path.p ? (const char *)listing->path.p : "", listing->path.len);
+	path[listing->path.len] = '\0';
+	compare(link, path);
+	if (!listing->last || link->state != LP_LINK_WALKING)
+		return;
+	/* The asked ones are answered; what they led to comes next. */
+	for (size_t i = 0; i < link->asked; i++)
+		free(link->todo[i]);
+	link->n_todo -= link->asked;
+	memmove(link->todo, link->todo + link->asked, link->n_todo * sizeof(char *));
+	link->asked = 0;
+	if (link->n_todo > 0)
+		ask_more(link);
+	else
+		finish_walk(link);
+}

@@ -1,0 +1,218 @@
+/* watcher/content.c: reads a file so that what was read is what some writer left behind. */
+#include "watcher/content.h"
+
+#include "common/base/lp_mem.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define PIECE_BYTES ((size_t)256 * 1024)
+#define READ_TRIES  3
+
+void lp_look_setup(void)
+{
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+
+	(void)sigaction(SIGIO, &ignore, NULL);
+}
+
+static void sig_of(const struct stat *st, struct lp_stat_sig *sig)
+{
+	*sig = (struct lp_stat_sig){
+		.ino = st->st_ino,
+		.size = (uint64_t)st->st_size,
+		.mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
+		.ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec,
+	};
+}
+
+static bool sig_equal(const struct lp_stat_sig *a, const struct lp_stat_sig *b)
+{
+	return a->ino == b->ino && a->size == b->size && a->mtime_ns == b->mtime_ns &&
+	       a->ctime_ns == b->ctime_ns;
+}
+
+static int look_link(int dir_fd, const char *name, struct lp_look *out)
+{
+	struct lp_blob *blob = lp_blob_create(PATH_MAX);
+	ssize_t n;
+
+	if (!blob)
+		return -ENOMEM;
+	n = readlinkat(dir_fd, name, (char *)blob->data, PATH_MAX);
+	if (n < 0) {
+		int r = -errno;
+
+		lp_blob_unref(blob);
+		/* EINVAL: it stopped being a link; that change has an event of its own. */
+		out->state = LP_LOOK_GONE;
+		return r == -ENOENT || r == -EINVAL ? 0 : r;
+	}
+	blob->len = (size_t)n;
+	out->state = LP_LOOK_READ;
+	out->e = (struct lp_entry){.kind = LP_KIND_LINK,
+				   .size = (uint64_t)n,
+				   .digest = lp_digest_of(blob->data, (size_t)n)};
+	out->blob = blob;
+	return 0;
+}
+
+/* Reads up to the end or max bytes; *len says how much came. */
+static int read_up_to(int fd, uint8_t *buf, size_t max, size_t *len)
+{
+	*len = 0;
+	while (*len < max) {
+		ssize_t n = read(fd, buf + *len, max - *len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		*len += (size_t)n;
+	}
+	return 0;
+}
+
+/* The content of a small file in one blob; one byte more is asked for to notice growth. */
+static int read_small(int fd, size_t size, bool keep, struct lp_look *out, uint64_t *got)
+{
+	struct lp_blob *blob = lp_blob_create(size + 1);
+	size_t len;
+	int r;
+
+	if (!blob)
+		return -ENOMEM;
+	r = read_up_to(fd, blob->data, size + 1, &len);
+	if (r < 0) {
+		lp_blob_unref(blob);
+		return r;
+	}
+	blob->len = len;
+	out->e.digest = lp_digest_of(blob->data, len);
+	*got = len;
+	if (keep)
+		out->blob = blob;
+	else
+		lp_blob_unref(blob);
+	return 0;
+}
+
+static int read_large(int fd, struct lp_look *out, uint64_t *got)
+{
+	struct lp_hasher *hasher = lp_hasher_create();
+	LP_AUTO_FREE uint8_t *piece = lp_xcalloc(1, PIECE_BYTES);
+	size_t len;
+	int r;
+
+	*got = 0;
+	do {
+		r = read_up_to(fd, piece, PIECE_BYTES, &len);
+		if (r == 0) {
+			lp_hasher_add(hasher, piece, len);
+			*got += len;
+		}
+	} while (r == 0 && len == PIECE_BYTES);
+	out->e.digest = lp_hasher_get(hasher);
+	lp_hasher_destroy(hasher);
+	return r;
+}
+
+/* One reading of an open file. Returns 1 when it changed meanwhile. */
+static int read_once(int fd, const struct stat *before, bool want_blob, struct lp_look *out)
+{
+	size_t size = (size_t)before->st_size;
+	struct lp_stat_sig sig;
+	struct stat after;
+	uint64_t got;
+	int r;
+
+	if (lseek(fd, 0, SEEK_SET) < 0)
+		return -errno;
+	r = size <= LP_INLINE_MAX_BYTES ? read_small(fd, size, want_blob, out, &got)
+					: read_large(fd, out, &got);
+	if (r == 0 && fstat(fd, &after) < 0)
+		r = -errno;
+	if (r < 0) {
+		lp_blob_unref(out->blob);
+		out->blob = NULL;
+		return r;
+	}
+	sig_of(&after, &sig);
+	sig_of(before, &out->sig);
+	if (got == size && sig_equal(&sig, &out->sig)) {
+		out->e.kind = LP_KIND_FILE;
+		out->e.mode = (uint32_t)after.st_mode & 0777;
+		out->e.size = size;
+		out->state = LP_LOOK_READ;
+		return 0;
+	}
+	lp_blob_unref(out->blob);
+	out->blob = NULL;
+	return 1;
+}
+
+static int look_file(int dir_fd, const char *name, const struct lp_look_opts *opts,
+		     struct lp_look *out)
+{
+	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	LP_AUTO_CLOSE int fd = openat(dir_fd, name, flags);
+	struct stat st;
+	int r = 1;
+
+	if (fd < 0) {
+		out->state = LP_LOOK_GONE;
+		return errno == ENOENT || errno == ELOOP || errno == ENXIO ? 0 : -errno;
+	}
+	/* EAGAIN is the only refusal that means a writer; others mean that there are no leases. */
+	if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0 && errno == EAGAIN && !opts->even_if_busy) {
+		out->state = LP_LOOK_BUSY;
+		return 0;
+	}
+	for (int i = 0; i < READ_TRIES && r == 1; i++) {
+		if (fstat(fd, &st) < 0)
+			return -errno;
+		if (!S_ISREG(st.st_mode)) {
+			out->state = LP_LOOK_GONE;
+			return 0;
+		}
+		r = read_once(fd, &st, opts->want_blob, out);
+	}
+	if (r == 1) {
+		out->state = LP_LOOK_BUSY;
+		return 0;
+	}
+	return r; /* closing the descriptor gives the lease back */
+}
+
+int lp_look_at(int dir_fd, const char *name, const struct lp_look_opts *opts, struct lp_look *out)
+{
+	struct stat st;
+
+	*out = (struct lp_look){.state = LP_LOOK_GONE};
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+	sig_of(&st, &out->sig);
+	if (S_ISDIR(st.st_mode)) {
+		out->state = LP_LOOK_READ;
+		out->e =
+			(struct lp_entry){.kind = LP_KIND_DIR, .mode = (uint32_t)st.st_mode & 0777};
+		return 0;
+	}
+	if (S_ISLNK(st.st_mode))
+		return look_link(dir_fd, name, out);
+	if (!S_ISREG(st.st_mode)) {
+		out->state = LP_LOOK_SPECIAL;
+		return 0;
+	}
+	if (opts->known && opts->known->e.kind == LP_KIND_FILE &&
+	    sig_equal(&opts->known->sig, &out->sig)) {
+		out->state = LP_LOOK_SAME;
+		return 0;
+	}
+	return look_file(dir_fd, name, opts, out);
+}

@@ -1,0 +1,36 @@
+/* watcher/inotify.h: inotify as a source of events: one watch per directory. Decides nothing: it
+ * reports places to look at. */
+#ifndef LP_WATCHER_INOTIFY_H
+#define LP_WATCHER_INOTIFY_H
+
+#include "common/loop/loop.h"
+#include "sync/event.h"
+
+struct lp_watch; /* opaque */
+
+/* on_event gets every event (paths relative to the root); on_root_gone: the root was removed or
+ * moved away; on_drained: what was queued has been reported. */
+struct lp_watch_ops {
+	lp_event_fn *on_event;
+	void (*on_root_gone)(void *ctx);
+	void (*on_drained)(void *ctx);
+};
+
+/* Starts without watches. Returns 0 or -errno (-EMFILE: too many inotify instances, with the sysctl
+ * to raise). */
+int lp_watch_create(struct lp_watch **out, struct lp_loop *loop, const struct lp_watch_ops *ops,
+		    void *ctx, struct lp_err *err) LP_MUST_USE;
+void lp_watch_destroy(struct lp_watch *w); /* NULL is allowed */
+
+/* Watches the directory that is open as fd and known as `path` ("" is the root). Watching it again
+ * under another name moves the watch. Returns 0 or -errno; -ENOSPC names the limit and the sysctl.
+ */
+int lp_watch_add(struct lp_watch *w, const char *path, int fd, struct lp_err *err) LP_MUST_USE;
+
+/* How many directories are watched. */
+size_t lp_watch_count(const struct lp_watch *w);
+
+/* /proc/sys/fs/inotify/<name> ("max_user_watches"), or 0 when it cannot be read. */
+uint64_t lp_watch_limit(const char *name);
+
+#endif

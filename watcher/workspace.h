@@ -1,0 +1,64 @@
+/* watcher/workspace.h: the workspace as its index. Takes events from any source, looks at the
+ * places they name and turns what differs into changesets. Loop thread only. Knows nothing of
+ * networks. */
+#ifndef LP_WATCHER_WORKSPACE_H
+#define LP_WATCHER_WORKSPACE_H
+
+#include "common/loop/loop.h"
+#include "sync/changeset.h"
+#include "sync/event.h"
+
+struct lp_workspace; /* opaque; owns the descriptor of its root */
+
+/* on_dir: a directory was opened during a scan, before it is read: the place to set a watch. fd is
+ * borrowed. Returns 0 or -errno, which ends the scan. on_dirty: there may be something to take
+ * (also later, by a timer). on_conf: livepush.yml changed. on_notice: something is left out and
+ * why, one line, once per path. on_lost: the root itself was removed. Any of them may be NULL. */
+struct lp_workspace_ops {
+	int (*on_dir)(void *ctx, const char *path, int fd, struct lp_err *err);
+	void (*on_dirty)(void *ctx);
+	void (*on_conf)(void *ctx);
+	void (*on_notice)(void *ctx, const char *text);
+	void (*on_lost)(void *ctx);
+};
+
+/* Opens the directory `path`. Returns 0, -ENOENT, -ENOTDIR or another -errno with a message. */
+int lp_workspace_open(struct lp_workspace **out, struct lp_loop *loop, const char *path,
+		      const struct lp_workspace_ops *ops, void *ctx,
+		      struct lp_err *err) LP_MUST_USE;
+
+void lp_workspace_close(struct lp_workspace *ws); /* NULL is allowed */
+
+/* The `ignore:` lines of the configuration; a scan follows with the next take. */
+int lp_workspace_set_ignore(struct lp_workspace *ws, char *const *lines, size_t n) LP_MUST_USE;
+
+/* The root, open for O_RDONLY | O_DIRECTORY; borrowed. Its absolute real path; borrowed. */
+int lp_workspace_fd(const struct lp_workspace *ws);
+const char *lp_workspace_path(const struct lp_workspace *ws);
+
+/* Reads the whole tree into the index. Returns 0 or -errno. */
+int lp_workspace_scan(struct lp_workspace *ws, struct lp_err *err) LP_MUST_USE;
+
+/* Remembers where to look. closed: the source knows that the last writer has closed the file
+ * (FUSE), so that a descriptor still open below does not matter. */
+void lp_workspace_note(struct lp_workspace *ws, const struct lp_event *ev, bool closed);
+
+/* Looks at everything noted so far, brings the index up to date and returns what changed as a
+ * changeset with the next revision (one reference, the caller's), or NULL when nothing did. */
+struct lp_changeset *lp_workspace_take(struct lp_workspace *ws);
+
+/* Whether something is noted, or waits for its writer. */
+bool lp_workspace_pending(const struct lp_workspace *ws);
+
+/* The index; borrowed, changed by take and scan only. */
+struct lp_index *lp_workspace_index(struct lp_workspace *ws);
+
+/* The newest revision; raises it to at least `floor`. */
+uint64_t lp_workspace_revision(const struct lp_workspace *ws);
+void lp_workspace_raise_revision(struct lp_workspace *ws, uint64_t floor);
+
+/* Opens a file of the workspace for reading, crossing no link. Returns an owned descriptor or
+ * -errno. */
+int lp_workspace_open_file(const struct lp_workspace *ws, const char *path) LP_MUST_USE;
+
+#endif
