@@ -32,10 +32,15 @@ struct lp_sup_failure {
 	const char *excerpt;
 };
 
-/* What the supervisor tells its owner; all in the loop's thread, never from inside a call of the
- * functions below except lp_sup_destroy's absence of any. took_us: from the call that asked for it
- * to the new generation serving. settled: everything that lp_sup_applied asked for up to `revision`
- * has ended well (restarted, signalled, or nothing to do). */
+/* What the supervisor tells its owner. All come from the loop, never from inside one of the calls
+ * below, and may make any of those calls apart from lp_sup_destroy.
+ * on_output: a piece of output as it was read, cut anywhere; any bytes. A rule's command writes
+ * under the number of the generation that is to come.
+ * on_restarted: a new generation serves, the first one and one after a crash included. took_us:
+ * from the newest call that asked for it (or from the crash) to now. on_settled: everything that
+ * was asked for up to `revision` has ended well (restarted, signalled, or nothing to do). What
+ * failed stays owed and is tried again, commands of rules included, with the next call; only then
+ * it settles. */
 struct lp_sup_ops {
 	void (*on_output)(void *ctx, uint64_t generation, enum lp_sup_stream stream,
 			  const char *data, size_t len);
@@ -45,11 +50,13 @@ struct lp_sup_ops {
 	void (*on_stopped)(void *ctx); /* after lp_sup_stop: no process is left */
 };
 
-/* How traffic is moved; a small port so that the supervisor can be tested without a proxy.
+/* How traffic is moved; a small port so that the supervisor can be tested without a proxy. Called
+ * from the loop like the callbacks above; all have to be there.
  * forward: new requests go to 127.0.0.1:port, known as `generation`; the previous generation is
  * retired. hold: no generation serves; requests wait. refuse: nothing will serve; answer 503 with
  * text. cut: close what still runs on a retired generation. The owner calls lp_sup_drained (in the
- * loop's thread) when a retired generation has no request left. */
+ * loop's thread) when a retired generation, by hold as well, has no request left: that ends it
+ * before the drain time is over. */
 struct lp_sup_door {
 	void *ctx;
 	void (*forward)(void *ctx, uint64_t generation, uint16_t port);
@@ -59,9 +66,10 @@ struct lp_sup_door {
 };
 
 /* tree_fd: the app's directory; borrowed. envp: the environment for the app without our own
- * secrets, borrowed for the supervisor's life; PORT, LIVEPUSH_GENERATION and the config's env are
- * added. nofile: soft RLIMIT_NOFILE for children, 0 leaves it. conf: copied deeply enough by
- * reference: borrowed until lp_sup_reconfigure or destroy. */
+ * secrets, borrowed for the supervisor's life; the config's env, LIVEPUSH_GENERATION and PORT are
+ * added (commands of rules get LIVEPUSH_CHANGED, the name of a file with the changed paths, each
+ * ended by a NUL, and no PORT). nofile: soft RLIMIT_NOFILE for children, 0 leaves it. conf:
+ * borrowed until lp_sup_reconfigure or destroy. */
 struct lp_sup_opts {
 	struct lp_loop *loop;
 	const struct lp_conf *conf;
@@ -73,17 +81,23 @@ struct lp_sup_opts {
 	struct lp_sup_door door;
 };
 
+/* Starts nothing yet. Makes the process a child subreaper: it inherits what the app leaves behind,
+ * reaps it, and ends it with its generation. So the process may have no children of other kinds
+ * while a supervisor lives: they would be reaped and, by lp_sup_stop, ended. Children are killed
+ * when the calling thread ends. Returns 0 or -errno. */
 int lp_sup_create(struct lp_sup **out, const struct lp_sup_opts *opts,
 		  struct lp_err *err) LP_MUST_USE;
 
-/* Starts the app for the first time (or again after a failed first start). No command: does
- * nothing and settles. */
+/* Starts the app when nothing serves or is on its way (the first time, after a failure, in a wait
+ * after a crash). Otherwise, and without a command, does nothing but settle. */
 void lp_sup_start(struct lp_sup *sup, uint64_t revision);
 
 /* A changeset was applied: `paths` (n of them, clean and relative; borrowed) changed. Chooses by
  * the rules: run commands in rule order, then signal, then restart. Coalesces: what arrives while a
  * start is under way replaces that start. When no generation has ever served it starts the app
- * whatever the rules' NONE and SIGNAL say (RUN rules run first). */
+ * whatever the rules' NONE and SIGNAL say (RUN rules run first); so does any change while nothing
+ * serves. A command that runs is left to its end; what changed meanwhile is due again and handled
+ * before the restart. */
 void lp_sup_applied(struct lp_sup *sup, uint64_t revision, const char *const *paths, size_t n);
 
 /* Restart because somebody asked. */

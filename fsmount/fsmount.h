@@ -26,9 +26,16 @@ struct lp_fsmount_opts {
  * Returns 0, or -errno with the cause and the way out in err. Leaves nothing behind. */
 int lp_fsmount_probe(struct lp_err *err) LP_MUST_USE;
 
+/* Detaches a dead FUSE mount that a killed process left at `path`; what is alive is left alone. To
+ * be called before root_fd is opened, which is not possible through such a mount. Returns 0, also
+ * when there was nothing to do, or -errno. */
+int lp_fsmount_heal(const char *path, struct lp_err *err) LP_MUST_USE;
+
 /* Mounts and starts serving in threads of its own; returns when the mount answers. A guard process
  * unmounts when this process dies without lp_fsmount_stop, by kill -9 too. Call it before
- * other threads exist where possible (it forks the guard). Returns 0 or -errno. */
+ * other threads exist where possible (it forks the guard). This process may use the mount like any
+ * other, but must not map files of it: it could not serve the pages of its own mappings. Returns 0
+ * or -errno. */
 int lp_fsmount_start(struct lp_fsmount **out, const struct lp_fsmount_opts *opts,
 		     struct lp_err *err) LP_MUST_USE;
 

@@ -107,8 +107,7 @@ static void on_welcome(struct lp_link *link, const struct lp_msg_welcome *welcom
 
 		cs->root = mine;
 		cs->revision = link->source.revision(link->source.ctx);
-		link->state = LP_LINK_CATCHING;
-		lp_stream_enqueue(link, cs, NULL);
+		lp_walk_catch_up(link, cs);
 		lp_changeset_unref(cs);
 		return;
 	}

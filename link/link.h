@@ -37,6 +37,7 @@ struct lp_link_ops {
 	void (*on_message)(void *ctx, struct lp_link *link, const struct lp_msg *msg);
 	void (*on_idle)(void *ctx, struct lp_link *link);
 	void (*on_down)(void *ctx, struct lp_link *link, const char *reason, bool final);
+	bool (*on_difference)(void *ctx, struct lp_link *link, const struct lp_changeset *cs);
 	void (*on_progress)(void *ctx, struct lp_link *link, uint64_t sent, uint64_t total);
 	void *ctx;
 };

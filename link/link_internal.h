@@ -93,6 +93,7 @@ void lp_stream_reset(struct lp_link *link);
 
 /* walk.c */
 void lp_walk_start(struct lp_link *link, bool empty_instance);
+void lp_walk_catch_up(struct lp_link *link, struct lp_changeset *cs);
 void lp_walk_listing(struct lp_link *link, const struct lp_msg_listing *listing);
 void lp_walk_touch(struct lp_link *link, const struct lp_changeset *cs);
 void lp_walk_reset(struct lp_link *link);

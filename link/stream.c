@@ -170,10 +170,15 @@ static void resync(struct lp_link *link)
 	link->out_last = NULL;
 	link->in_flight = 0;
 	link->resync_timer.on_fire = on_resync_timer;
-	if (link->resyncs++ == 0)
+	if (link->resyncs == 0) {
 		lp_walk_start(link, false);
-	else
-		lp_timer_set(link->loop, &link->resync_timer, lp_now_us() + RESYNC_DELAY_US);
+	} else {
+		unsigned doublings = link->resyncs < 6 ? link->resyncs - 1 : 5;
+
+		lp_timer_set(link->loop, &link->resync_timer,
+			     lp_now_us() + ((uint64_t)RESYNC_DELAY_US << doublings));
+	}
+	link->resyncs++;
 }
 
 static void answered(struct lp_link *link)

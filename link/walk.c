@@ -70,6 +70,13 @@ static void refresh(struct lp_link *link, struct lp_index *ix)
 	}
 }
 
+void lp_walk_catch_up(struct lp_link *link, struct lp_changeset *cs)
+{
+	link->state = LP_LINK_CATCHING;
+	if (!link->ops.on_difference || link->ops.on_difference(link->ops.ctx, link, cs))
+		lp_stream_enqueue(link, cs, NULL);
+}
+
 static void finish_walk(struct lp_link *link)
 {
 	struct lp_index *ix = link->source.index(link->source.ctx);
@@ -85,8 +92,7 @@ static void finish_walk(struct lp_link *link)
 	cs->revision = link->source.revision(link->source.ctx);
 	link->diff = NULL;
 	lp_walk_reset(link);
-	link->state = LP_LINK_CATCHING;
-	lp_stream_enqueue(link, cs, NULL);
+	lp_walk_catch_up(link, cs);
 	lp_changeset_unref(cs);
 }
 

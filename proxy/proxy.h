@@ -46,8 +46,8 @@ enum lp_proxy_route_kind {
 /* host: lower-case name without port, "" for any. prefix: of the path, by whole segments: "/a"
  * covers
  * "/a" and "/a/b", "/a/" covers "/a/b", "/" everything. The longest host match wins, then the
- * longest prefix. keep_forwarded: internal route (control traffic). text: plain text, NULL for the
- * standard phrase. All borrowed until the call that takes the table returns. */
+ * longest prefix; where none matches the answer is 404. status: of REFUSE, 400 to 599. text: plain
+ * text, NULL for the standard phrase. All borrowed until the call that takes the table returns. */
 struct lp_proxy_route {
 	const char *host;
 	const char *prefix;

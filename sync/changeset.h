@@ -35,7 +35,8 @@ struct lp_op {
 	struct lp_entry e;
 	struct lp_blob *blob;
 	bool is_new;
-	size_t seq; /* private to sorting */
+	bool is_adopted; /* KEEP of what was there already, in content and mode */
+	size_t seq;      /* private to sorting */
 };
 
 struct lp_changeset {

@@ -44,7 +44,8 @@ static int compare(const struct listing *l, const struct lp_node *mine, const ch
 	}
 	if (mine->e.kind == LP_KIND_DIR) {
 		if (mine->e.mode != theirs->e.mode || !theirs->owned)
-			lp_changeset_add(l->cs, LP_OP_PUT, path, &mine->e, NULL);
+			lp_changeset_add(l->cs, LP_OP_PUT, path, &mine->e, NULL)->is_adopted =
+				mine->e.mode == theirs->e.mode;
 		/* The digest of a directory that is not owned says nothing. */
 		if (!theirs->owned || !lp_digest_equal(&mine->e.digest, &theirs->e.digest))
 			l->descend(l->ctx, path);
@@ -52,7 +53,8 @@ static int compare(const struct listing *l, const struct lp_node *mine, const ch
 	}
 	if (lp_entry_equal(&mine->e, &theirs->e)) {
 		if (!theirs->owned)
-			lp_changeset_add(l->cs, LP_OP_KEEP, path, &mine->e, NULL);
+			lp_changeset_add(l->cs, LP_OP_KEEP, path, &mine->e, NULL)->is_adopted =
+				true;
 		return 0;
 	}
 	lp_changeset_add(l->cs,
@@ -71,19 +73,19 @@ static int merge(const struct listing *l, const struct lp_node *node, const char
 	char path[LP_PATH_MAX_BYTES + 1];
 
 	while (i < n_mine || j < n_peer) {
-		const struct lp_node *mine = i < n_mine ? node->children[i] : NULL;
-		const struct lp_peer_entry *theirs = j < n_peer ? peer[j] : NULL;
-		int order = !mine ? 1 : !theirs ? -1 : strcmp(mine->name, theirs->name);
-		int r = lp_path_join(path, sizeof(path), dir,
-				     order <= 0 ? mine->name : theirs->name);
+		int order = i == n_mine   ? 1
+			    : j == n_peer ? -1
+					  : strcmp(node->children[i]->name, peer[j]->name);
+		const char *name = order <= 0 ? node->children[i]->name : peer[j]->name;
+		int r = lp_path_join(path, sizeof(path), dir, name);
 
 		if (r < 0)
 			return r;
 		if (order < 0)
-			r = lp_diff_add_subtree(l->cs, mine);
+			r = lp_diff_add_subtree(l->cs, node->children[i]);
 		else if (order == 0)
-			r = compare(l, mine, path, theirs);
-		else if (theirs->owned)
+			r = compare(l, node->children[i], path, peer[j]);
+		else if (peer[j]->owned)
 			lp_changeset_add(l->cs, LP_OP_DELETE, path, NULL, NULL);
 		if (r < 0)
 			return r;

@@ -87,7 +87,7 @@ static struct node *node_remove(struct node *node)
 			continue;
 		parent->n_kids--;
 		memmove(&parent->kids[i], &parent->kids[i + 1],
-			(parent->n_kids - i) * sizeof(*parent->kids));
+			(parent->n_kids - i) * sizeof(struct node *));
 		break;
 	}
 	node_finish(node);

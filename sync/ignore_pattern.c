@@ -176,6 +176,24 @@ size_t lp_rules_hash(const char *name, size_t len)
 	return (size_t)(h ^ h >> 32);
 }
 
+static struct lp_rule_other other_of(const struct lp_pattern *p, size_t index)
+{
+	struct lp_rule_other other = {.index = index};
+	int last = lp_wild_last_byte(&p->wild);
+
+	if (p->kind == LP_PATTERN_SUFFIX && p->text_len > 0)
+		last = (uint8_t)p->text[p->text_len - 1];
+	if (last >= 0) {
+		other.probe = LP_PROBE_BASE_LAST;
+		other.byte = (uint8_t)last;
+	} else if (p->kind != LP_PATTERN_SUFFIX && p->text_len > 0) {
+		other.probe =
+			p->kind == LP_PATTERN_NAME_WILD ? LP_PROBE_BASE_FIRST : LP_PROBE_PATH_FIRST;
+		other.byte = (uint8_t)p->text[0];
+	}
+	return other;
+}
+
 static int index_rules(struct lp_rules *rules)
 {
 	size_t n_names = 0;
@@ -193,7 +211,7 @@ static int index_rules(struct lp_rules *rules)
 		size_t *bucket;
 
 		if (rule->pattern.kind != LP_PATTERN_NAME) {
-			rules->other[rules->n_other++] = i;
+			rules->other[rules->n_other++] = other_of(&rule->pattern, i);
 			continue;
 		}
 		bucket = &rules->buckets[lp_rules_hash(rule->pattern.text, rule->pattern.text_len) &
@@ -247,10 +265,34 @@ void lp_rules_destroy(struct lp_rules *rules)
 	free(rules);
 }
 
+/* The last of the other rules from `from` on that matches, or NULL. */
+static const struct lp_rule *find_other(const struct lp_rules *rules,
+					const struct lp_pattern_path *at, size_t from, bool is_dir)
+{
+	const uint8_t bytes[LP_PROBE_COUNT_] = {
+		[LP_PROBE_BASE_FIRST] = (uint8_t)at->base[0],
+		[LP_PROBE_BASE_LAST] = at->base_len ? (uint8_t)at->base[at->base_len - 1] : 0,
+		[LP_PROBE_PATH_FIRST] = (uint8_t)at->path[0],
+	};
+
+	for (size_t i = rules->n_other; i > 0 && rules->other[i - 1].index >= from; i--) {
+		const struct lp_rule_other *other = &rules->other[i - 1];
+		const struct lp_rule *rule;
+
+		if (bytes[other->probe] != other->byte)
+			continue;
+		rule = &rules->rules[other->index];
+		if ((is_dir || !rule->pattern.dir_only) && lp_pattern_match(&rule->pattern, at))
+			return rule;
+	}
+	return NULL;
+}
+
 const struct lp_rule *lp_rules_find(const struct lp_rules *rules, const struct lp_pattern_path *at,
 				    size_t hash, bool is_dir)
 {
 	size_t best = rules->buckets[hash & (rules->n_buckets - 1)]; /* index + 1 */
+	const struct lp_rule *other;
 
 	for (; best > 0; best = rules->rules[best - 1].next) {
 		const struct lp_pattern *p = &rules->rules[best - 1].pattern;
@@ -259,11 +301,8 @@ const struct lp_rule *lp_rules_find(const struct lp_rules *rules, const struct l
 			break;
 	}
 	/* Only what stands below that line can still outdo it. */
-	for (size_t i = rules->n_other; i > 0 && rules->other[i - 1] >= best; i--) {
-		const struct lp_rule *rule = &rules->rules[rules->other[i - 1]];
-
-		if ((is_dir || !rule->pattern.dir_only) && lp_pattern_match(&rule->pattern, at))
-			return rule;
-	}
+	other = find_other(rules, at, best, is_dir);
+	if (other)
+		return other;
 	return best > 0 ? &rules->rules[best - 1] : NULL;
 }

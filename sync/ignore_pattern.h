@@ -56,9 +56,26 @@ struct lp_rule {
 	size_t next; /* the name rule before this one in its bucket: index + 1, or 0 */
 };
 
+/* Where a byte stands that a path must have for a rule to match: tells most rules apart from a path
+ * without looking at them. */
+enum lp_rule_probe {
+	LP_PROBE_NONE,
+	LP_PROBE_BASE_FIRST,
+	LP_PROBE_BASE_LAST,
+	LP_PROBE_PATH_FIRST,
+	LP_PROBE_COUNT_,
+};
+
+/* A rule that is no plain name: its index, and the byte at the probe (0 for LP_PROBE_NONE). */
+struct lp_rule_other {
+	size_t index;
+	enum lp_rule_probe probe;
+	uint8_t byte;
+};
+
 /* rules[0..n) in the order of the text. Plain names are found through buckets (a power of two,
- * indexed by lp_rules_hash, last rule first: index + 1, or 0); other[0..n_other) are the indices of
- * the rest. Owns everything. */
+ * indexed by lp_rules_hash, last rule first: index + 1, or 0); other[0..n_other) are the rest, in
+ * the same order. Owns everything. */
 struct lp_rules {
 	char *source;
 	char *text;
@@ -66,7 +83,7 @@ struct lp_rules {
 	size_t n;
 	size_t *buckets;
 	size_t n_buckets;
-	size_t *other;
+	struct lp_rule_other *other;
 	size_t n_other;
 };
 

@@ -274,15 +274,17 @@ static void compute_part(struct lp_node *n)
 }
 
 /* Post-order over the stale part of the tree, without recursion: a node is finished when none of
- * its children is stale any more. */
+ * its children is stale any more. `from`: the children before it are done. */
 static void refresh(struct lp_node *root)
 {
 	struct lp_node *n = root;
+	size_t from = 0;
+	bool found;
 
 	while (n && root->stale) {
 		struct lp_node *stale_dir = NULL;
 
-		for (size_t i = 0; n->e.kind == LP_KIND_DIR && i < n->n_children; i++) {
+		for (size_t i = from; n->e.kind == LP_KIND_DIR && i < n->n_children; i++) {
 			struct lp_node *c = n->children[i];
 
 			if (!c->stale)
@@ -296,12 +298,15 @@ static void refresh(struct lp_node *root)
 		}
 		if (stale_dir) {
 			n = stale_dir;
+			from = 0;
 			continue;
 		}
 		if (n->e.kind == LP_KIND_DIR)
 			sum_directory(n);
 		compute_part(n);
 		n->stale = false;
+		if (n->parent)
+			from = child_slot(n->parent, n->name, strlen(n->name), &found) + 1;
 		n = n->parent;
 	}
 }
@@ -345,8 +350,11 @@ int lp_node_path(const struct lp_node *node, char *out, size_t out_bytes)
 
 struct lp_node *lp_node_next(const struct lp_node *top, const struct lp_node *node)
 {
-	if (node->n_children > 0)
-		return node->children[0];
+	return node->n_children > 0 ? node->children[0] : lp_node_after(top, node);
+}
+
+struct lp_node *lp_node_after(const struct lp_node *top, const struct lp_node *node)
+{
 	while (node != top && node->parent) {
 		const struct lp_node *dir = node->parent;
 		bool found;

@@ -94,6 +94,9 @@ int lp_node_path(const struct lp_node *node, char *out, size_t out_bytes) LP_MUS
  * and has no children. */
 struct lp_node *lp_node_next(const struct lp_node *top, const struct lp_node *node);
 
+/* The same, but leaving out what is below node. */
+struct lp_node *lp_node_after(const struct lp_node *top, const struct lp_node *node);
+
 /* Whether kind, mode, size and digest are the same. */
 bool lp_entry_equal(const struct lp_entry *a, const struct lp_entry *b);
 

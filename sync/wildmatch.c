@@ -260,6 +260,13 @@ void lp_wild_finish(struct lp_wild *w)
 	*w = (struct lp_wild){0};
 }
 
+int lp_wild_last_byte(const struct lp_wild *w)
+{
+	const struct lp_wild_step *last = w->n_steps > 0 ? &w->steps[w->n_steps - 1] : NULL;
+
+	return last && last->op == STEP_BYTE ? last->byte : -1;
+}
+
 static bool step_takes(const struct lp_wild *w, const struct lp_wild_step *step, uint8_t b)
 {
 	switch (step->op) {

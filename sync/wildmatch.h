@@ -41,6 +41,9 @@ int lp_wild_compile(struct lp_wild *w, const char *pattern, size_t len, bool is_
 
 void lp_wild_finish(struct lp_wild *w);
 
+/* The byte that every text it matches ends in, or -1 when there is no such byte. */
+int lp_wild_last_byte(const struct lp_wild *w);
+
 /* Whether the pattern matches the whole of text[0..len). Time is at most quadratic in len for each
  * run of steps between two stars; never exponential. Any thread. */
 bool lp_wild_match(const struct lp_wild *w, const char *text, size_t len);

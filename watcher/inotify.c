@@ -187,12 +187,10 @@ static void on_one(struct lp_watch *w, const struct inotify_event *ev)
 		report(w, LP_EVENT_CHANGED, w->paths[ev->wd]);
 }
 
-static void on_readable(struct lp_fd_src *src, uint32_t ready)
+void lp_watch_drain(struct lp_watch *w)
 {
-	struct lp_watch *w = LP_CONTAINER_OF(src, struct lp_watch, src);
 	_Alignas(struct inotify_event) char buf[65536];
 
-	(void)ready;
 	for (;;) {
 		ssize_t n = read(w->src.fd, buf, sizeof(buf));
 
@@ -206,4 +204,10 @@ static void on_readable(struct lp_fd_src *src, uint32_t ready)
 		}
 	}
 	w->ops.on_drained(w->ctx);
+}
+
+static void on_readable(struct lp_fd_src *src, uint32_t ready)
+{
+	(void)ready;
+	lp_watch_drain(LP_CONTAINER_OF(src, struct lp_watch, src));
 }

@@ -27,6 +27,9 @@ void lp_watch_destroy(struct lp_watch *w); /* NULL is allowed */
  */
 int lp_watch_add(struct lp_watch *w, const char *path, int fd, struct lp_err *err) LP_MUST_USE;
 
+/* Reports what is queued now: everything that was closed or renamed before the call. */
+void lp_watch_drain(struct lp_watch *w);
+
 /* How many directories are watched. */
 size_t lp_watch_count(const struct lp_watch *w);
 

@@ -111,6 +111,15 @@ int lp_workspace_open_file(const struct lp_workspace *ws, const char *path)
 	return lp_open_beneath(ws->root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 }
 
+long lp_workspace_read_link(const struct lp_workspace *ws, const char *path, char *out,
+			    size_t out_bytes)
+{
+	LP_AUTO_CLOSE int fd = lp_open_beneath_link(ws->root_fd, path);
+	ssize_t n = fd < 0 ? -1 : readlinkat(fd, "", out, out_bytes);
+
+	return fd < 0 ? fd : n < 0 ? -errno : (long)n;
+}
+
 void lp_workspace_notice(struct lp_workspace *ws, const char *path, const char *why)
 {
 	char text[512];
@@ -183,6 +192,11 @@ void lp_workspace_note(struct lp_workspace *ws, const struct lp_event *ev, bool 
 	};
 	if (ws->ops.on_dirty)
 		ws->ops.on_dirty(ws->ctx);
+}
+
+bool lp_workspace_has_notes(const struct lp_workspace *ws)
+{
+	return ws->n_dirty > 0;
 }
 
 bool lp_workspace_pending(const struct lp_workspace *ws)

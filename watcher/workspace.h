@@ -50,6 +50,9 @@ struct lp_changeset *lp_workspace_take(struct lp_workspace *ws);
 /* Whether something is noted, or waits for its writer. */
 bool lp_workspace_pending(const struct lp_workspace *ws);
 
+/* Whether something is noted that take has not looked at. */
+bool lp_workspace_has_notes(const struct lp_workspace *ws);
+
 /* The index; borrowed, changed by take and scan only. */
 struct lp_index *lp_workspace_index(struct lp_workspace *ws);
 
@@ -60,5 +63,9 @@ void lp_workspace_raise_revision(struct lp_workspace *ws, uint64_t floor);
 /* Opens a file of the workspace for reading, crossing no link. Returns an owned descriptor or
  * -errno. */
 int lp_workspace_open_file(const struct lp_workspace *ws, const char *path) LP_MUST_USE;
+
+/* The target of a link of the workspace into out, not terminated. Returns its length or -errno. */
+long lp_workspace_read_link(const struct lp_workspace *ws, const char *path, char *out,
+			    size_t out_bytes);
 
 #endif

@@ -55,6 +55,8 @@ static int encode_field(msgpack_packer *pk, const struct lp_field *f, const uint
 	switch (f->type) {
 	case LP_FIELD_UINT:
 		memcpy(&number, base + f->offset, sizeof(number));
+		if (f->max && number > f->max)
+			return -EMSGSIZE;
 		return msgpack_pack_uint64(pk, number) ? -EMSGSIZE : 0;
 	case LP_FIELD_BOOL:
 		memcpy(&flag, base + f->offset, sizeof(flag));

@@ -59,6 +59,7 @@ int lp_buf_add_str(struct lp_buf *b, const char *s)
 
 int lp_buf_addf(struct lp_buf *b, const char *fmt, ...)
 {
+	size_t max = b->max;
 	va_list ap;
 	int n, r;
 
@@ -67,7 +68,10 @@ int lp_buf_addf(struct lp_buf *b, const char *fmt, ...)
 	va_end(ap);
 	if (n < 0)
 		return -EINVAL;
+	/* The NUL that vsnprintf writes does not count. */
+	b->max = (max ? max : DEFAULT_MAX_BYTES) + 1;
 	r = lp_buf_reserve(b, (size_t)n + 1);
+	b->max = max;
 	if (r < 0)
 		return r;
 	va_start(ap, fmt);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void format(struct lp_err *err, const char *fmt, va_list ap)
+static void LP_PRINTF(2, 0) format(struct lp_err *err, const char *fmt, va_list ap)
 {
 	int n = vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
 

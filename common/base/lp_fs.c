@@ -27,6 +27,11 @@ int lp_open_beneath(int dir_fd, const char *path, int flags, mode_t mode)
 	return fd < 0 ? -errno : (int)fd;
 }
 
+int lp_open_beneath_link(int dir_fd, const char *path)
+{
+	return lp_open_beneath(dir_fd, path, O_PATH | O_NOFOLLOW, 0);
+}
+
 int lp_write_all(int fd, const void *data, size_t len)
 {
 	const char *p = data;
@@ -85,6 +90,7 @@ int lp_read_file(int dir_fd, const char *path, struct lp_buf *buf)
 int lp_mkdir_p(const char *path, mode_t mode)
 {
 	LP_AUTO_FREE char *copy = lp_xstrdup(path);
+	struct stat st;
 
 	for (char *p = copy + 1; copy[0] && *p; p++) {
 		if (*p != '/')
@@ -94,7 +100,11 @@ int lp_mkdir_p(const char *path, mode_t mode)
 			return -errno;
 		*p = '/';
 	}
-	return mkdir(copy, mode) < 0 && errno != EEXIST ? -errno : 0;
+	if (mkdir(copy, mode) == 0)
+		return 0;
+	if (errno != EEXIST || stat(copy, &st) < 0)
+		return -errno;
+	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
 }
 
 static int remove_below(int fd, dev_t dev)

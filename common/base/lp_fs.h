@@ -14,6 +14,10 @@
  * O_CLOEXEC is added. mode matters with O_CREAT only. Returns an owned descriptor or -errno. */
 int lp_open_beneath(int dir_fd, const char *path, int flags, mode_t mode) LP_MUST_USE;
 
+/* Opens the symlink itself (O_PATH | O_NOFOLLOW) under the same confinement; its target is read
+ * with readlinkat(fd, ""). Returns an owned descriptor or -errno. */
+int lp_open_beneath_link(int dir_fd, const char *path) LP_MUST_USE;
+
 /* Writes all of it, through short writes and EINTR. Returns 0 or -errno. */
 int lp_write_all(int fd, const void *data, size_t len) LP_MUST_USE;
 

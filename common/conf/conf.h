@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LP_CONF_FILE_MAX_BYTES (256 * 1024)
+#define LP_CONF_FILE_MAX_BYTES ((size_t)256 * 1024)
 
 /* A command: an argv list, NULL-terminated; n is its length, 0 for "none". A YAML string becomes
  * {"/bin/sh", "-c", string}, a YAML list is taken as it is. */
@@ -48,7 +48,7 @@ enum lp_conf_health_kind {
 
 struct lp_conf_health {
 	enum lp_conf_health_kind kind;
-	char *path;           /* HTTP; default "/" */
+	char *path;           /* HTTP; default "/" (NULL until something is parsed) */
 	int status_min;       /* default 200 */
 	int status_max;       /* default 399 */
 	uint32_t timeout_ms;  /* start deadline; default 30000 */

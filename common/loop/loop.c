@@ -154,7 +154,7 @@ void lp_timer_set(struct lp_loop *loop, struct lp_timer *timer, uint64_t due_us)
 	struct lp_timer **at = &loop->timers;
 
 	lp_timer_clear(timer);
-	timer->due_us = due_us ? due_us : 1;
+	timer->due_us = due_us > loop->firing_us ? due_us : loop->firing_us + 1;
 	while (*at && (*at)->due_us <= timer->due_us)
 		at = &(*at)->next;
 	timer->next = *at;
@@ -184,16 +184,16 @@ void lp_timer_clear(struct lp_timer *timer)
 static void on_timer_ready(struct lp_fd_src *src, uint32_t ready)
 {
 	struct lp_loop *loop = LP_CONTAINER_OF(src, struct lp_loop, timer_src);
-	uint64_t expirations, now_us;
+	uint64_t expirations;
 
 	(void)ready;
 	if (read(loop->timer_fd, &expirations, sizeof(expirations)) < 0 && errno != EAGAIN)
 		abort();
 	loop->armed_us = 0;
-	now_us = lp_now_us();
-	/* Timers that callbacks set for "now" wait for the next round, so a callback that re-arms
-	 * itself cannot starve the descriptors. */
-	while (loop->timers && loop->timers->due_us <= now_us) {
+	/* Timers that callbacks set for "now" or before wait for the next round (lp_timer_set sees
+	 * to it), so a callback that re-arms itself cannot starve the descriptors. */
+	loop->firing_us = lp_now_us();
+	while (loop->timers && loop->timers->due_us <= loop->firing_us) {
 		struct lp_timer *timer = loop->timers;
 
 		loop->timers = timer->next;
@@ -201,6 +201,7 @@ static void on_timer_ready(struct lp_fd_src *src, uint32_t ready)
 		timer->next = NULL;
 		timer->on_fire(timer);
 	}
+	loop->firing_us = 0;
 	arm(loop);
 }
 

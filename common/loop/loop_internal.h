@@ -31,6 +31,7 @@ struct lp_loop {
 	void *signal_ctx;
 	struct lp_timer *timers; /* sorted by due_us */
 	uint64_t armed_us;       /* what timer_fd is set to; 0: nothing */
+	uint64_t firing_us;      /* timers due until then are being fired; 0: none are */
 	struct epoll_event batch[LP_LOOP_BATCH];
 	int batch_n;
 	pthread_mutex_t post_lock;

@@ -44,12 +44,21 @@ static int service(struct lp_loop *loop)
 	return lws_service(loop->ws->context, 0) < 0 ? -EIO : 0;
 }
 
+static void run_late_close(struct lp_post *post);
+
 static void finish(struct lp_loop *loop)
 {
 	struct lp_ws_host *host = loop->ws;
+	struct lp_post *next;
 
 	loop->driver = NULL;
 	lws_context_destroy(host->context);
+	/* Failures that were still to be reported: their owners wait for on_close. */
+	for (struct lp_post *post = loop->post_first; post; post = next) {
+		next = post->next;
+		if (post->run == run_late_close)
+			post->run(post);
+	}
 	loop->epoll_fd = -1; /* closed with its wsi */
 	free(host->scratch);
 	free(host->serve_iface);
@@ -137,6 +146,8 @@ static int on_epoll_event(struct lws *wsi, enum lws_callback_reasons reason, voi
 	(void)session;
 	(void)in;
 	(void)len;
+	if (reason == LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION)
+		return -1; /* a peer that asks for this "protocol" by its name */
 	if (reason != LWS_CALLBACK_RAW_RX_FILE)
 		return 0;
 	loop = lws_get_opaque_user_data(wsi);
@@ -232,6 +243,8 @@ static int on_client_event(struct lp_ws *ws, struct lws *wsi, enum lws_callback_
 	switch (reason) {
 	case LWS_CALLBACK_CLIENT_ESTABLISHED:
 		ws->wsi = wsi;
+		if (ws->closing) /* closed while the peer's answer was on its way */
+			return -1;
 		ws->open = true;
 		ws->ops->on_open(ws);
 		return 0;
@@ -289,8 +302,8 @@ static int on_ws_event(struct lws *wsi, enum lws_callback_reasons reason, void *
 	return loop ? lp_ws_server_event(loop, wsi, reason, session, in, len) : 0;
 }
 
-/* Takes a URL apart; libwebsockets' parser writes NULs into its copy and cuts the leading '/' of
- * the path. */
+/* Takes a URL apart; libwebsockets' parser writes NULs into its copy, cuts the leading '/' of the
+ * path and gives "/" when there is none. */
 static int connect_parsed(struct lp_ws_host *host, struct lp_ws *ws, char *url, const char *ca_file,
 			  struct lp_err *err)
 {
@@ -303,7 +316,8 @@ static int connect_parsed(struct lp_ws_host *host, struct lp_ws *ws, char *url, 
 	    port > 65535 || (strcmp(scheme, "ws") != 0 && strcmp(scheme, "wss") != 0))
 		return lp_err_say(err, EINVAL, "not a ws:// or wss:// address");
 	tls = strcmp(scheme, "wss") == 0;
-	full_path = path[0] ? lp_xasprintf("/%s", path) : lp_xstrdup("/_livepush/ws");
+	full_path = path[0] && strcmp(path, "/") != 0 ? lp_xasprintf("/%s", path)
+						      : lp_xstrdup("/_livepush/ws");
 	info.context = host->context;
 	info.vhost = host->base;
 	if (tls) {
@@ -391,4 +405,18 @@ void lp_ws_close(struct lp_ws *ws, int code, const char *reason)
 		(void)lws_callback_on_writable(ws->wsi);
 	else
 		lws_set_timeout(ws->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+}
+
+static void ignore_close(struct lp_ws *ws, const char *reason)
+{
+	(void)ws;
+	(void)reason;
+}
+
+void lp_ws_abandon(struct lp_ws *ws)
+{
+	static const struct lp_ws_ops nobody = {.on_close = ignore_close};
+
+	ws->ops = &nobody;
+	lp_ws_close(ws, LWS_CLOSE_STATUS_GOINGAWAY, "going away");
 }

@@ -77,4 +77,7 @@ int lp_ws_send(struct lp_ws *ws, const void *data, size_t len) LP_MUST_USE;
  * closing already. */
 void lp_ws_close(struct lp_ws *ws, int code, const char *reason);
 
+/* Closes without telling the peer why and without on_close: for an owner that goes away. */
+void lp_ws_abandon(struct lp_ws *ws);
+
 #endif

@@ -1,0 +1,258 @@
+"""The tools that are measured, all behind the same few calls."""
+
+import json
+import os
+import pathlib
+import queue
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+import workload
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+LIVEPUSH = os.environ.get("LIVEPUSH_BIN", str(ROOT / "build/cli/livepush"))
+CONTROLLER = os.environ.get("LIVEPUSH_CONTROLLER_BIN",
+                            str(ROOT / "build/controller/livepush-controller"))
+SECRET = "a secret for the bench only"
+PATIENCE = 60
+
+
+class BenchError(Exception):
+    """A tool did not do what the bench needs of it."""
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def wait_for(condition, what, seconds=PATIENCE, interval=0.05):
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            raise BenchError(f"not within {seconds} s: {what}")
+        time.sleep(interval)
+    return result
+
+
+class Place:
+    """A private directory with the processes that work in it; ends them and removes it."""
+
+    def __init__(self, parent):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="livepush-bench-", dir=parent))
+        self._processes = []
+        self.env = {**os.environ, "HOME": str(self.dir / "home"),
+                    "XDG_STATE_HOME": str(self.dir / "state"),
+                    "XDG_CACHE_HOME": str(self.dir / "cache"),
+                    "XDG_RUNTIME_DIR": str(self.dir / "run"),
+                    "MUTAGEN_DATA_DIRECTORY": str(self.dir / "mutagen"),
+                    "LIVEPUSH_SECRET": SECRET}
+        for name in ("home", "state", "cache", "run"):
+            (self.dir / name).mkdir(mode=0o700)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in reversed(self._processes):
+            self.stop(process)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def spawn(self, *argv, **options):
+        """Starts a process; its stdout is read line by line into `process.lines`."""
+        process = subprocess.Popen([str(arg) for arg in argv], env=self.env,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True, errors="replace",
+                                   **options)
+        process.lines = queue.SimpleQueue()
+
+        def read():
+            for line in process.stdout:
+                process.lines.put(line)
+            process.lines.put(None)
+
+        threading.Thread(target=read, daemon=True).start()
+        self._processes.append(process)
+        return process
+
+    def stop(self, process):
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if process in self._processes:
+            self._processes.remove(process)
+
+    def run(self, *argv):
+        """Runs a command to its successful end; returns the seconds that it took."""
+        began = time.perf_counter()
+        done = subprocess.run([str(arg) for arg in argv], env=self.env, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              errors="replace", check=False)
+        took = time.perf_counter() - began
+        if done.returncode != 0:
+            raise BenchError(f"{argv[0]} ended with {done.returncode}: {done.stdout[-2000:]}")
+        return took
+
+
+def line_with(process, matches, what):
+    """Waits for a line of the process for which matches(line) holds; returns it."""
+    said = []
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            line = process.lines.get(timeout=max(0, deadline - time.monotonic()))
+        except queue.Empty:
+            line = None
+        if line is None:
+            raise BenchError(f"{what}; it said: {''.join(said[-20:])}")
+        if matches(line):
+            return line
+        said.append(line)
+
+
+def event(process, *kinds):
+    """Waits for one of these events in a --json output; returns it."""
+    def matches(line):
+        try:
+            return json.loads(line).get("event") in kinds
+        except (ValueError, AttributeError):
+            return False
+    return json.loads(line_with(process, matches, f"no event {' or '.join(kinds)}"))
+
+
+def start_controller(place, tree):
+    """A controller that mirrors into tree; returns its port."""
+    controller = place.spawn(CONTROLLER, "--tree", tree, "--listen", "127.0.0.1:0")
+    return int(event(controller, "listening")["address"].rpartition(":")[2])
+
+
+def start_rsync_daemon(place, tree):
+    """An rsync daemon that writes into tree; returns the URL of its module."""
+    port = free_port()
+    identity = "uid = root\ngid = root\n" if os.geteuid() == 0 else ""
+    config = place.dir / "rsyncd.conf"
+    config.write_text(f"use chroot = no\n{identity}[tree]\npath = {tree}\nread only = no\n")
+    place.spawn("rsync", "--daemon", "--no-detach", f"--config={config}", f"--port={port}",
+                "--address=127.0.0.1")
+
+    def accepts():
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_for(accepts, "the rsync daemon listens")
+    return f"rsync://127.0.0.1:{port}/tree/"
+
+
+class Livepush:
+    """`livepush watch` or `livepush mount` into a mirroring controller on loopback."""
+
+    def __init__(self, command="watch"):
+        self.name = f"livepush {command}"
+        self.command = command
+
+    @staticmethod
+    def version():
+        return subprocess.run([LIVEPUSH, "--version"], capture_output=True, text=True,
+                              check=False).stdout.strip()
+
+    def available(self):
+        return self.command == "watch" or (os.access("/dev/fuse", os.R_OK | os.W_OK)
+                                           and (os.geteuid() == 0 or shutil.which("fusermount3")))
+
+    def start(self, place, source, tree):
+        port = start_controller(place, tree)
+        program = place.spawn(LIVEPUSH, self.command, "--json", source, f"ws://127.0.0.1:{port}")
+        event(program, "ready")
+
+    def after_save(self):
+        """Nothing to do: it notices by itself."""
+
+
+class Lsyncd:
+    """lsyncd with a delay of 0, through an rsync daemon on loopback."""
+
+    name = "lsyncd, delay 0"
+
+    @staticmethod
+    def version():
+        return subprocess.run(["lsyncd", "--version"], capture_output=True, text=True,
+                              check=False).stdout.strip()
+
+    @staticmethod
+    def available():
+        return shutil.which("lsyncd") is not None
+
+    @staticmethod
+    def start(place, source, tree):
+        url = start_rsync_daemon(place, tree)
+        config = place.dir / "lsyncd.lua"
+        config.write_text(f'''settings {{ nodaemon = true }}
+sync {{ default.rsync, source = "{source}", target = "{url}", delay = 0,
+        rsync = {{ archive = true, whole_file = true, compress = false }} }}
+''')
+        program = place.spawn("lsyncd", "-nodaemon", "-log", "Normal", config)
+        line_with(program, lambda line: "finished" in line, "lsyncd does not finish its start")
+
+    def after_save(self):
+        """Nothing to do: it notices by itself."""
+
+
+class Rsync:
+    """rsync, run for the whole tree right after each save."""
+
+    name = "rsync after each save"
+
+    @staticmethod
+    def version():
+        text = subprocess.run(["rsync", "--version"], capture_output=True, text=True, check=False)
+        return text.stdout.partition("\n")[0].strip()
+
+    @staticmethod
+    def available():
+        return shutil.which("rsync") is not None
+
+    def start(self, place, source, tree):
+        self._run = lambda: place.run("rsync", "-aW", f"{source}/", url)
+        url = start_rsync_daemon(place, tree)
+        self._run()
+
+    def after_save(self):
+        self._run()
+
+
+class Mutagen:
+    """Mutagen, one way, both ends local."""
+
+    name = "mutagen"
+
+    @staticmethod
+    def version():
+        text = subprocess.run(["mutagen", "version"], capture_output=True, text=True, check=False)
+        return f"mutagen {text.stdout.strip()}"
+
+    @staticmethod
+    def available():
+        return shutil.which("mutagen") is not None
+
+    @staticmethod
+    def start(place, source, tree):
+        # The daemon in the foreground, so that it ends with the place.
+        place.spawn("mutagen", "daemon", "run")
+        time.sleep(1)  # it offers no other sign that it is up than taking a command
+        place.run("mutagen", "sync", "create", "--name=bench", "--mode=one-way-replica", source,
+                  tree)
+        place.run("mutagen", "sync", "flush", "bench")
+        wait_for(lambda: workload.same_trees(source, tree), "mutagen's first sync")
+
+    def after_save(self):
+        """Nothing to do: it notices by itself."""

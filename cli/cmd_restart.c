@@ -1,0 +1,104 @@
+/* cli/cmd_restart.c: livepush restart: a new generation on every instance. */
+#include "cli/command.h"
+#include "cli/number.h"
+#include "cli/observer.h"
+#include "cli/output.h"
+
+#include <string.h>
+
+#define DEFAULT_TIMEOUT_MS 60000u
+
+struct restart {
+	const struct lp_args *args;
+	bool failed;
+};
+
+static void on_up(void *ctx, struct lp_link *link, const char *instance)
+{
+	const struct lp_msg msg = {.kind = LP_MSG_RESTART};
+
+	(void)ctx;
+	(void)instance;
+	if (lp_link_send(link, &msg) < 0)
+		return; /* it went down, which is reported */
+}
+
+static void print_restarted(const struct restart *r, const struct lp_msg_restarted *m)
+{
+	char ms[16];
+
+	if (r->args->json) {
+		(void)lp_out_json(json_pack(
+			"{s:s, s:s, s:I, s:I, s:f}", "event", "restarted", "app", r->args->words[0],
+			"revision", (json_int_t)m->revision, "generation",
+			(json_int_t)m->generation, "ms", (double)m->took_us / 1000));
+		return;
+	}
+	lp_out_ms(m->took_us, ms);
+	lp_out_say("%s✓%s %s restarted %s ms", lp_out_colour(LP_GREEN), lp_out_colour(LP_PLAIN),
+		   r->args->words[0], ms);
+}
+
+static bool on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg)
+{
+	struct restart *r = ctx;
+	char error[512];
+
+	(void)link;
+	if (msg->kind == LP_MSG_RESTARTED) {
+		print_restarted(r, &msg->u.restarted);
+		return true;
+	}
+	if (msg->kind == LP_MSG_SETTLED) {
+		lp_out_say("livepush: %s: a mirror; there is nothing to restart",
+			   r->args->words[0]);
+		return true;
+	}
+	if (msg->kind != LP_MSG_FAILED || msg->u.failed.resync)
+		return false;
+	lp_bytes_text(&msg->u.failed.error, error, sizeof(error));
+	(void)lp_out_fail(r->args->json, "%s: %s: %s", r->args->words[0],
+			  lp_wire_stage_name(msg->u.failed.stage), error);
+	(void)fwrite(msg->u.failed.excerpt.p, 1, msg->u.failed.excerpt.len, stderr);
+	r->failed = true;
+	return true;
+}
+
+static void on_down(void *ctx, struct lp_link *link, const char *reason)
+{
+	struct restart *r = ctx;
+
+	(void)link;
+	(void)lp_out_fail(r->args->json, "%s: %s", r->args->words[0], reason);
+	r->failed = true;
+}
+
+int lp_cmd_restart(const struct lp_args *args)
+{
+	struct restart r = {.args = args};
+	const struct lp_observer_ops ops = {
+		.on_up = on_up, .on_message = on_message, .on_down = on_down, .ctx = &r};
+	uint32_t timeout_ms = DEFAULT_TIMEOUT_MS;
+	struct lp_target target;
+	struct lp_err err = {0};
+	json_t *session;
+	int missing;
+
+	if (lp_arg(args, "timeout") && lp_parse_seconds(lp_arg(args, "timeout"), &timeout_ms) < 0) {
+		(void)lp_out_fail(args->json, "restart: '%s' is no number of seconds (0 to 86400)",
+				  lp_arg(args, "timeout"));
+		return LP_EXIT_USAGE;
+	}
+	if (lp_observer_find(&target, &session, args->words[0], lp_arg(args, "secret-file"), &err) <
+	    0)
+		return lp_out_fail(args->json, "%s", err.msg);
+	json_decref(session);
+	missing = lp_observer_run(&target, timeout_ms ? timeout_ms : 1, &ops, NULL, &err);
+	lp_target_finish(&target);
+	if (missing < 0)
+		return lp_out_fail(args->json, "%s", err.msg);
+	if (missing > 0 && !r.failed)
+		return lp_out_fail(args->json, "%s: not restarted within %u s", args->words[0],
+				   timeout_ms / 1000);
+	return r.failed ? LP_EXIT_FAILED : LP_EXIT_OK;
+}

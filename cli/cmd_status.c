@@ -1,0 +1,189 @@
+/* cli/cmd_status.c: livepush status: what runs, one app or all that are mirrored from here. */
+#include "cli/command.h"
+#include "cli/control.h"
+#include "cli/observer.h"
+#include "cli/output.h"
+#include "cli/runtime.h"
+#include "common/base/lp_mem.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TIMEOUT_MS 5000u
+
+struct status {
+	json_t *instances;
+};
+
+static void on_up(void *ctx, struct lp_link *link, const char *instance)
+{
+	struct status *s = ctx;
+	const struct lp_msg msg = {.kind = LP_MSG_ASK};
+	json_t *o = json_array_get(s->instances, lp_link_index(link));
+
+	(void)json_object_set_new(o, "instance", json_string(instance));
+	if (lp_link_send(link, &msg) < 0)
+		return; /* it went down, which is reported */
+}
+
+static bool on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg)
+{
+	struct status *s = ctx;
+	const struct lp_msg_status *m = &msg->u.status;
+	char hex[LP_DIGEST_HEX_BYTES];
+	struct lp_digest root;
+	json_t *o = json_array_get(s->instances, lp_link_index(link)), *values;
+
+	if (msg->kind != LP_MSG_STATUS)
+		return false;
+	memcpy(root.b, m->root, sizeof(root.b));
+	lp_digest_hex(&root, hex);
+	values = json_pack(
+		"{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:o}", "state",
+		lp_out_text(m->state.p, m->state.len), "revision", (json_int_t)m->revision,
+		"generation", (json_int_t)m->generation, "settled", (json_int_t)m->settled, "pid",
+		(json_int_t)m->pid, "crashes", (json_int_t)m->crashes, "files",
+		(json_int_t)m->files, "bytes", (json_int_t)m->bytes, "root", hex, "uptime_ms",
+		(json_int_t)(m->uptime_us / 1000), "owner", lp_out_text(m->owner.p, m->owner.len));
+	(void)json_object_update(o, values);
+	json_decref(values);
+	return true;
+}
+
+static void on_down(void *ctx, struct lp_link *link, const char *reason)
+{
+	struct status *s = ctx;
+	json_t *o = json_array_get(s->instances, lp_link_index(link));
+
+	(void)json_object_set_new(o, "state", json_string("unreachable"));
+	(void)json_object_set_new(o, "error", lp_out_text(reason, strlen(reason)));
+}
+
+static const char *text_of(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+static long long number_of(const json_t *o, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(o, key));
+}
+
+static void print_app(const json_t *app)
+{
+	const json_t *instances = json_object_get(app, "instances"), *in;
+	size_t i;
+
+	(void)printf("%s", text_of(app, "app"));
+	if (json_object_get(app, "dir"))
+		(void)printf("  %s of %s, revision %lld, pid %lld", text_of(app, "mode"),
+			     text_of(app, "dir"), number_of(app, "revision"),
+			     number_of(app, "pid"));
+	(void)printf("\n");
+	json_array_foreach(instances, i, in)
+	{
+		LP_AUTO_FREE char *url = lp_target_http_url(text_of(in, "url"));
+
+		if (json_object_get(in, "error"))
+			(void)printf("  %zu  %-11s %s  %s\n", i, text_of(in, "state"), url,
+				     text_of(in, "error"));
+		else
+			(void)printf("  %zu  %-11s %s  generation %lld, revision %lld, %lld files, "
+				     "%lld crashes\n",
+				     i, text_of(in, "state"), url, number_of(in, "generation"),
+				     number_of(in, "revision"), number_of(in, "files"),
+				     number_of(in, "crashes"));
+	}
+}
+
+/* Asks every instance of one app and prints it. session: taken; NULL: not mirrored from here. */
+static int show(const struct lp_target *target, json_t *session, bool json)
+{
+	struct status s = {.instances = json_array()};
+	const struct lp_observer_ops ops = {
+		.on_up = on_up, .on_message = on_message, .on_down = on_down, .ctx = &s};
+	struct lp_err err = {0};
+	json_t *app = session ? session : json_pack("{s:s}", "app", target->app);
+	int missing = 0;
+
+	for (size_t i = 0; i < target->n_urls; i++)
+		(void)json_array_append_new(
+			s.instances,
+			json_pack("{s:s, s:s}", "url", target->urls[i], "state", "silent"));
+	if (target->n_urls > 0)
+		missing = lp_observer_run(target, TIMEOUT_MS, &ops, NULL, &err);
+	(void)json_object_del(app, "secret");
+	(void)json_object_del(app, "ca_file");
+	(void)json_object_del(app, "urls");
+	(void)json_object_del(app, "ok");
+	(void)json_object_set_new(app, "instances", s.instances);
+	if (json) {
+		(void)lp_out_json(app);
+	} else {
+		print_app(app);
+		json_decref(app);
+	}
+	if (missing < 0)
+		return lp_out_fail(json, "%s", err.msg);
+	return missing > 0 ? LP_EXIT_FAILED : LP_EXIT_OK;
+}
+
+static int show_one(const char *app, const char *secret_file, bool json)
+{
+	struct lp_target target;
+	struct lp_err err = {0};
+	json_t *session;
+	int r;
+
+	if (lp_observer_find(&target, &session, app, secret_file, &err) < 0)
+		return lp_out_fail(json, "%s", err.msg);
+	r = show(&target, session, json);
+	lp_target_finish(&target);
+	return r;
+}
+
+/* Sockets of sessions that are gone are passed over. */
+static int show_all(bool json)
+{
+	char dir_path[256], path[600];
+	struct lp_err err = {0};
+	struct dirent *e;
+	int status = LP_EXIT_OK;
+	size_t shown = 0;
+	DIR *dir;
+
+	if (lp_runtime_dir(dir_path, sizeof(dir_path), &err) < 0)
+		return lp_out_fail(json, "%s", err.msg);
+	dir = opendir(dir_path);
+	if (!dir)
+		return lp_out_fail(json, "%s: %s", dir_path, strerror(errno));
+	while ((e = readdir(dir))) {
+		size_t len = strlen(e->d_name);
+		json_t *answer = NULL;
+
+		if (len < 6 || strcmp(e->d_name + len - 5, ".sock") != 0)
+			continue;
+		(void)snprintf(path, sizeof(path), "%s/%s", dir_path, e->d_name);
+		if (lp_control_ask_at(&answer, path, e->d_name,
+				      json_pack("{s:s}", "cmd", "endpoints"), TIMEOUT_MS, NULL) < 0)
+			continue;
+		shown++;
+		if (show_one(text_of(answer, "app"), NULL, json) != LP_EXIT_OK)
+			status = LP_EXIT_FAILED;
+		json_decref(answer);
+	}
+	(void)closedir(dir);
+	if (shown == 0 && !json)
+		lp_out_say("nothing is mirrored from this machine");
+	return status;
+}
+
+int lp_cmd_status(const struct lp_args *args)
+{
+	if (args->n_words == 0)
+		return show_all(args->json);
+	return show_one(args->words[0], lp_arg(args, "secret-file"), args->json);
+}

@@ -1,0 +1,238 @@
+/* cli/control.c: the control socket of a session, both ends. */
+#include "cli/control.h"
+
+#include "cli/runtime.h"
+#include "common/base/lp_buf.h"
+#include "common/base/lp_clock.h"
+#include "common/base/lp_fs.h"
+#include "common/base/lp_mem.h"
+
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define REQUEST_MAX_BYTES ((size_t)64 * 1024)
+
+struct lp_control_client {
+	struct lp_control_client *next;
+	struct lp_control_server *server;
+	struct lp_fd_src src;
+	struct lp_buf line;
+	bool asked;
+};
+
+struct lp_control_server {
+	struct lp_loop *loop;
+	struct lp_control_ops ops;
+	struct lp_fd_src src;
+	struct lp_control_client *clients;
+	char path[108];
+};
+
+static void drop(struct lp_control_client *c)
+{
+	struct lp_control_client **at = &c->server->clients;
+
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	lp_loop_fd_remove(&c->src);
+	(void)close(c->src.fd);
+	lp_buf_finish(&c->line);
+	free(c);
+}
+
+void lp_control_answer(struct lp_control_client *c, json_t *answer)
+{
+	char *text = json_dumps(answer, JSON_COMPACT);
+
+	json_decref(answer);
+	/* An answer is far smaller than the socket's buffer; whoever does not read gets none. */
+	if (text && send(c->src.fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
+		(void)send(c->src.fd, "\n", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	free(text);
+	drop(c);
+}
+
+static void on_client(struct lp_fd_src *src, uint32_t ready)
+{
+	struct lp_control_client *c = LP_CONTAINER_OF(src, struct lp_control_client, src);
+	struct lp_control_server *s = c->server;
+	char buf[4096];
+	ssize_t n = recv(src->fd, buf, sizeof(buf), MSG_DONTWAIT);
+	json_t *request;
+
+	(void)ready;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		if (c->asked)
+			s->ops.on_gone(s->ops.ctx, c);
+		drop(c);
+		return;
+	}
+	if (c->asked)
+		return; /* one request a connection */
+	if (lp_buf_add(&c->line, buf, (size_t)n) < 0) {
+		drop(c);
+		return;
+	}
+	if (!memchr(c->line.data, '\n', c->line.len))
+		return;
+	request = json_loadb((const char *)c->line.data, c->line.len, JSON_DISABLE_EOF_CHECK, NULL);
+	if (!json_is_object(request)) {
+		json_decref(request);
+		lp_control_answer(c, json_pack("{s:b, s:s}", "ok", 0, "error", "not a request"));
+		return;
+	}
+	c->asked = true;
+	s->ops.on_request(s->ops.ctx, c, request);
+	json_decref(request);
+}
+
+static void on_accept(struct lp_fd_src *src, uint32_t ready)
+{
+	struct lp_control_server *s = LP_CONTAINER_OF(src, struct lp_control_server, src);
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	struct lp_control_client *c;
+	int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)ready;
+	if (fd < 0)
+		return;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
+	    (peer.uid != geteuid() && peer.uid != 0)) {
+		(void)close(fd);
+		return;
+	}
+	c = lp_xcalloc(1, sizeof(*c));
+	c->server = s;
+	lp_buf_init(&c->line, REQUEST_MAX_BYTES);
+	c->src = (struct lp_fd_src){.fd = fd, .events = EPOLLIN, .on_ready = on_client};
+	c->next = s->clients;
+	s->clients = c;
+	if (lp_loop_fd_add(s->loop, &c->src, NULL) < 0)
+		drop(c);
+}
+
+static int address_of(struct sockaddr_un *addr, const char *app, struct lp_err *err)
+{
+	*addr = (struct sockaddr_un){.sun_family = AF_UNIX};
+	return lp_runtime_path(addr->sun_path, sizeof(addr->sun_path), app, "sock", err);
+}
+
+int lp_control_serve(struct lp_control_server **out, struct lp_loop *loop, const char *app,
+		     const struct lp_control_ops *ops, struct lp_err *err)
+{
+	struct lp_control_server *s = lp_xcalloc(1, sizeof(*s));
+	struct sockaddr_un addr;
+	int r = address_of(&addr, app, err);
+
+	s->loop = loop;
+	s->ops = *ops;
+	s->src = (struct lp_fd_src){.fd = -1, .events = EPOLLIN, .on_ready = on_accept};
+	if (r == 0) {
+		memcpy(s->path, addr.sun_path, sizeof(s->path));
+		(void)unlink(s->path);
+		s->src.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		if (s->src.fd < 0 ||
+		    bind(s->src.fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+		    listen(s->src.fd, 16) < 0)
+			r = lp_err_set(err, errno, "%s: cannot listen", s->path);
+	}
+	if (r == 0)
+		r = lp_loop_fd_add(loop, &s->src, err);
+	if (r < 0) {
+		lp_auto_close(&s->src.fd);
+		free(s);
+		return r;
+	}
+	*out = s;
+	return 0;
+}
+
+void lp_control_close(struct lp_control_server *s)
+{
+	if (!s)
+		return;
+	while (s->clients)
+		drop(s->clients);
+	lp_loop_fd_remove(&s->src);
+	(void)close(s->src.fd);
+	(void)unlink(s->path);
+	free(s);
+}
+
+static int read_answer(int fd, struct lp_buf *line, uint64_t deadline_us)
+{
+	for (;;) {
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		uint64_t now_us = lp_now_us();
+		char buf[4096];
+		ssize_t n;
+
+		if (now_us >= deadline_us)
+			return -ETIMEDOUT;
+		if (poll(&p, 1, (int)((deadline_us - now_us) / 1000 + 1)) < 0 && errno != EINTR)
+			return -errno;
+		n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return line->len > 0 ? 0 : -EPIPE;
+		if (lp_buf_add(line, buf, (size_t)n) < 0)
+			return -EMSGSIZE;
+	}
+}
+
+int lp_control_ask(json_t **out, const char *app, json_t *request, uint32_t timeout_ms,
+		   struct lp_err *err)
+{
+	struct sockaddr_un addr;
+	int r = address_of(&addr, app, err);
+
+	if (r < 0) {
+		json_decref(request);
+		return r;
+	}
+	return lp_control_ask_at(out, addr.sun_path, app, request, timeout_ms, err);
+}
+
+int lp_control_ask_at(json_t **out, const char *path, const char *name, json_t *request,
+		      uint32_t timeout_ms, struct lp_err *err)
+{
+	LP_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	LP_AUTO_FREE char *text = json_dumps(request, JSON_COMPACT);
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct lp_buf line;
+	int r;
+
+	json_decref(request);
+	if (fd < 0 || !text)
+		return lp_err_set(err, fd < 0 ? errno : ENOMEM, "%s", name);
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return lp_err_set(err, ENAMETOOLONG, "%s", path);
+	memcpy(addr.sun_path, path, strlen(path));
+	if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return lp_err_say(
+			err, ENOENT,
+			"%s: no mount or watch of it runs on this machine; start one with "
+			"'livepush watch DIR %s'",
+			name, name);
+	lp_buf_init(&line, (size_t)1024 * 1024);
+	r = lp_write_all(fd, text, strlen(text));
+	if (r == 0)
+		r = lp_write_all(fd, "\n", 1);
+	if (r == 0)
+		r = read_answer(fd, &line, lp_now_us() + (uint64_t)timeout_ms * 1000);
+	*out = r == 0 ? json_loadb((const char *)line.data, line.len, JSON_DISABLE_EOF_CHECK, NULL)
+		      : NULL;
+	lp_buf_finish(&line);
+	if (r == 0 && !*out)
+		r = -EPROTO;
+	return r < 0 ? lp_err_set(err, -r, "%s: its session does not answer", name) : 0;
+}

@@ -1,0 +1,41 @@
+/* cli/control.h: how other commands talk to a running mount or watch: one JSON object a line over a
+ * unix socket that only this user can reach. Requests: {"cmd":"endpoints"}, {"cmd":"flush",
+ * "timeout_ms":N}, {"cmd":"stop"}. One answer a request: {"ok":true,…} or {"ok":false,"error":…}.
+ */
+#ifndef LP_CLI_CONTROL_H
+#define LP_CLI_CONTROL_H
+
+#include "common/loop/loop.h"
+
+#include <jansson.h>
+
+struct lp_control_server; /* opaque */
+struct lp_control_client; /* one connection; opaque */
+
+/* on_request: answer now or later, once, with lp_control_answer; request is borrowed. on_gone: the
+ * client left before it was answered. */
+struct lp_control_ops {
+	void (*on_request)(void *ctx, struct lp_control_client *client, const json_t *request);
+	void (*on_gone)(void *ctx, struct lp_control_client *client);
+	void *ctx;
+};
+
+/* Listens at the app's socket (which is replaced: the caller holds the app's lock). */
+int lp_control_serve(struct lp_control_server **out, struct lp_loop *loop, const char *app,
+		     const struct lp_control_ops *ops, struct lp_err *err) LP_MUST_USE;
+void lp_control_close(struct lp_control_server *s); /* NULL is allowed */
+
+/* Sends the answer (taken) and closes the connection. */
+void lp_control_answer(struct lp_control_client *client, json_t *answer);
+
+/* Asks the session of an app and waits for the answer, at most timeout_ms. Returns 0 and the answer
+ * (the caller's), -ENOENT (no session of that app runs on this machine), -ETIMEDOUT or another
+ * -errno. */
+int lp_control_ask(json_t **out, const char *app, json_t *request, uint32_t timeout_ms,
+		   struct lp_err *err) LP_MUST_USE;
+
+/* The same for the session whose socket is at `path`; name is for messages. */
+int lp_control_ask_at(json_t **out, const char *path, const char *name, json_t *request,
+		      uint32_t timeout_ms, struct lp_err *err) LP_MUST_USE;
+
+#endif

@@ -1,0 +1,184 @@
+/* cli/main.c: the table of commands and its dispatch. */
+#include "cli/command.h"
+
+#include "cli/output.h"
+#include "common/base/lp_log.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TARGET_HELP                                                                                \
+	"APP is a ws:// or wss:// address, a target of that name in DIR/livepush.yml, or a name "  \
+	"of\n"                                                                                     \
+	"your choice: then the app runs on this machine, in a copy of DIR, until the command "     \
+	"ends."
+
+#define SECRET_OPTION                                                                              \
+	{                                                                                          \
+		"secret-file", 0, "FILE", "the secret of APP (default: $LIVEPUSH_SECRET)"          \
+	}
+#define TAKE_OVER_OPTION                                                                           \
+	{                                                                                          \
+		"take-over", 0, NULL, "end another mount or watch of APP"                          \
+	}
+
+const struct lp_command lp_commands[] = {
+	{.name = "mount",
+	 .args = "DIR APP",
+	 .summary = "Mount DIR over itself and mirror every save into APP",
+	 .details = TARGET_HELP,
+	 .min = 2,
+	 .max = 2,
+	 .options = {{"at", 0, "MOUNTPOINT", "mount there instead of over DIR"},
+		     TAKE_OVER_OPTION,
+		     SECRET_OPTION},
+	 .run = lp_cmd_mount},
+	{.name = "watch",
+	 .args = "DIR APP",
+	 .summary = "Watch DIR with inotify and mirror every save into APP",
+	 .details = TARGET_HELP,
+	 .min = 2,
+	 .max = 2,
+	 .options = {TAKE_OVER_OPTION, SECRET_OPTION},
+	 .run = lp_cmd_watch},
+	{.name = "push",
+	 .args = "DIR APP",
+	 .summary = "Make APP equal to DIR once, and print what changed (NEW, MOD, DEL)",
+	 .details = TARGET_HELP,
+	 .min = 2,
+	 .max = 2,
+	 .options = {{"dry-run", 'n', NULL, "only print; change nothing"},
+		     TAKE_OVER_OPTION,
+		     SECRET_OPTION},
+	 .run = lp_cmd_push},
+	{.name = "flush",
+	 .args = "APP",
+	 .summary = "Wait until all that was saved so far runs healthily on every instance",
+	 .min = 1,
+	 .max = 1,
+	 .options = {{"timeout", 't', "SECONDS", "give up after that long (default: 30)"}},
+	 .run = lp_cmd_flush},
+	{.name = "restart",
+	 .args = "APP",
+	 .summary = "Restart APP on every instance and wait until it serves",
+	 .min = 1,
+	 .max = 1,
+	 .options = {{"timeout", 't', "SECONDS", "give up after that long (default: 60)"},
+		     SECRET_OPTION},
+	 .run = lp_cmd_restart},
+	{.name = "status",
+	 .args = "[APP]",
+	 .summary = "Show what runs: one app's instances, or all apps mirrored from this machine",
+	 .min = 0,
+	 .max = 1,
+	 .options = {SECRET_OPTION},
+	 .run = lp_cmd_status},
+	{.name = "logs",
+	 .args = "APP",
+	 .summary = "Print the output of APP",
+	 .min = 1,
+	 .max = 1,
+	 .options = {{"follow", 'f', NULL, "go on until interrupted"},
+		     {"lines", 'n', "N", "lines of the past (default: 100, at most 1000)"},
+		     SECRET_OPTION},
+	 .run = lp_cmd_logs},
+	{.name = "init",
+	 .args = "[DIR]",
+	 .summary = "Write a livepush.yml that fits the project in DIR (default: here)",
+	 .min = 0,
+	 .max = 1,
+	 .options = {{"force", 0, NULL, "replace a livepush.yml that is there"}},
+	 .run = lp_cmd_init},
+	{.name = "doctor",
+	 .args = "[DIR] [APP]",
+	 .summary = "Check what a mount or watch of DIR needs, line by line",
+	 .min = 0,
+	 .max = 2,
+	 .options = {SECRET_OPTION},
+	 .run = lp_cmd_doctor},
+	{.name = "version", .args = "", .summary = "Print the version", .run = lp_cmd_version},
+	{.name = "help",
+	 .args = "[COMMAND]",
+	 .summary = "Explain a command, or list all",
+	 .max = 1,
+	 .run = lp_cmd_help},
+	{.name = NULL},
+};
+
+static const struct lp_command *find(const char *name)
+{
+	for (const struct lp_command *c = lp_commands; c->name; c++)
+		if (strcmp(c->name, name) == 0)
+			return c;
+	return NULL;
+}
+
+int lp_cmd_version(const struct lp_args *args)
+{
+	if (args->json)
+		(void)printf("{\"version\":\"%s\",\"protocol\":\"livepush.v1\"}\n", LP_VERSION);
+	else
+		(void)printf("livepush %s\n", LP_VERSION);
+	return LP_EXIT_OK;
+}
+
+static int unknown(const char *name)
+{
+	(void)fprintf(stderr, "livepush: %s: no such command; try 'livepush help'\n", name);
+	return LP_EXIT_USAGE;
+}
+
+int lp_cmd_help(const struct lp_args *args)
+{
+	const struct lp_command *c;
+
+	if (args->n_words == 1) {
+		c = find(args->words[0]);
+		if (!c)
+			return unknown(args->words[0]);
+		lp_command_help(c);
+		return LP_EXIT_OK;
+	}
+	if (args->json) {
+		for (c = lp_commands; c->name; c++)
+			(void)printf("{\"command\":\"%s\",\"args\":\"%s\",\"summary\":\"%s\"}\n",
+				     c->name, c->args, c->summary);
+		return LP_EXIT_OK;
+	}
+	(void)printf("usage: livepush COMMAND [ARGUMENT…]\n"
+		     "Save a file and the running app runs it.\n\n");
+	for (c = lp_commands; c->name; c++)
+		(void)printf("  %-9s %s\n", c->name, c->summary);
+	(void)printf("\n'livepush COMMAND --help' explains one.\n");
+	return LP_EXIT_OK;
+}
+
+int main(int argc, char **argv)
+{
+	const struct sigaction ignore = {.sa_handler = SIG_IGN};
+	const char *name = argc > 1 ? argv[1] : "help", *level = getenv("LIVEPUSH_LOG");
+	const struct lp_command *c;
+	struct lp_args args;
+	int r;
+
+	/* A reader of our output that goes away is seen by write's error. */
+	(void)sigaction(SIGPIPE, &ignore, NULL);
+	if (level && lp_log_level_by_name(level) >= 0)
+		lp_log_set_level((enum lp_log_level)lp_log_level_by_name(level));
+	if (strcmp(name, "--version") == 0)
+		name = "version";
+	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+		name = "help";
+	c = find(name);
+	if (!c)
+		return unknown(name);
+	r = lp_args_parse(&args, c, argc > 1 ? argc - 1 : 1, argc > 1 ? argv + 1 : argv);
+	if (r >= 0)
+		return r;
+	r = c->run(&args);
+	if (fflush(stdout) != 0 && r == LP_EXIT_OK)
+		r = LP_EXIT_FAILED;
+	return r;
+}

@@ -1,0 +1,15 @@
+/* cli/number.h: numbers on the command line. */
+#ifndef LP_CLI_NUMBER_H
+#define LP_CLI_NUMBER_H
+
+#include "common/base/lp_util.h"
+
+#include <stdint.h>
+
+/* "30" or "0.5" seconds, at most a day, into milliseconds. Returns 0 or -EINVAL. */
+int lp_parse_seconds(const char *text, uint32_t *out_ms) LP_MUST_USE;
+
+/* A whole number from 0 to max. Returns 0 or -EINVAL. */
+int lp_parse_count(const char *text, uint64_t max, uint64_t *out) LP_MUST_USE;
+
+#endif

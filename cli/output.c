@@ -1,0 +1,136 @@
+/* cli/output.c: stdout and stderr. */
+#include "cli/output.h"
+
+#include "cli/command.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool progress_shown;
+
+bool lp_out_json(json_t *object)
+{
+	char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(6));
+	bool ok;
+
+	json_decref(object);
+	ok = text && printf("%s\n", text) > 0;
+	free(text);
+	return fflush(stdout) == 0 && ok;
+}
+
+/* Length of the valid UTF-8 sequence at p, 0 when there is none (RFC 3629). */
+static size_t utf8_len(const uint8_t *p, size_t left)
+{
+	size_t n = p[0] < 0x80   ? 1
+		   : p[0] < 0xc2 ? 0
+		   : p[0] < 0xe0 ? 2
+		   : p[0] < 0xf0 ? 3
+		   : p[0] < 0xf5 ? 4
+				 : 0;
+
+	if (n == 0 || n > left)
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+json_t *lp_out_text(const void *bytes, size_t len)
+{
+	const uint8_t *p = bytes;
+	struct lp_buf text = {0};
+	json_t *s;
+	int r = 0;
+
+	for (size_t i = 0; i < len && r == 0;) {
+		size_t n = utf8_len(p + i, len - i);
+
+		r = n ? lp_buf_add(&text, p + i, n) : lp_buf_add(&text, "\xef\xbf\xbd", 3);
+		i += n ? n : 1;
+	}
+	s = json_stringn(text.data ? (const char *)text.data : "", text.len);
+	lp_buf_finish(&text);
+	return s;
+}
+
+int lp_out_fail(bool json, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	lp_out_progress_end();
+	(void)fprintf(stderr, "livepush: %s\n", text);
+	if (json)
+		(void)lp_out_json(json_pack("{s:s, s:o}", "event", "error", "error",
+					    lp_out_text(text, strlen(text))));
+	return LP_EXIT_FAILED;
+}
+
+void lp_out_say(const char *fmt, ...)
+{
+	va_list ap;
+
+	lp_out_progress_end();
+	va_start(ap, fmt);
+	(void)vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	(void)fputc('\n', stderr);
+}
+
+bool lp_out_is_terminal(void)
+{
+	return isatty(STDERR_FILENO) == 1;
+}
+
+const char *lp_out_colour(enum lp_colour colour)
+{
+	static const char *const codes[LP_COLOUR_COUNT_] = {
+		[LP_PLAIN] = "\x1b[0m",
+		[LP_GREEN] = "\x1b[32m",
+		[LP_RED] = "\x1b[31m",
+		[LP_DIM] = "\x1b[2m",
+	};
+	const char *off = getenv("NO_COLOR");
+
+	return (off && off[0]) || !lp_out_is_terminal() ? "" : codes[colour];
+}
+
+void lp_out_progress(const char *label, uint64_t done, uint64_t total)
+{
+	static const char full[] = "########################################";
+	int percent = total ? (int)(done * 100 / total) : 100, cells;
+
+	if (!lp_out_is_terminal())
+		return;
+	if (percent > 100)
+		percent = 100;
+	cells = percent * 40 / 100;
+	(void)fprintf(stderr, "\r%.40s [%.*s%*s] %d %%", label, cells, full, 40 - cells, "",
+		      percent);
+	progress_shown = true;
+}
+
+void lp_out_progress_end(void)
+{
+	if (progress_shown)
+		(void)fprintf(stderr, "\r\x1b[K");
+	progress_shown = false;
+}
+
+void lp_out_ms(uint64_t us, char out[16])
+{
+	if (us < 10000)
+		(void)snprintf(out, 16, "%.1f", (double)us / 1000);
+	else
+		(void)snprintf(out, 16, "%llu", (unsigned long long)(us / 1000 % 1000000000000));
+}

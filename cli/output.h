@@ -1,0 +1,47 @@
+/* cli/output.h: what people and programs read: JSON lines, calm lines, colours, a progress bar. */
+#ifndef LP_CLI_OUTPUT_H
+#define LP_CLI_OUTPUT_H
+
+#include "common/base/lp_err.h"
+#include "wire/msg.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+
+/* Prints the object as one line on stdout at once and releases it (taken). Returns whether stdout
+ * still takes it. */
+bool lp_out_json(json_t *object);
+
+/* A JSON string of bytes that need not be UTF-8; what is not becomes U+FFFD. New reference. */
+json_t *lp_out_text(const void *bytes, size_t len);
+
+/* "livepush: text" on stderr; as {"event":"error","error":text} on stdout as well with json.
+ * Returns LP_EXIT_FAILED. */
+int lp_out_fail(bool json, const char *fmt, ...) LP_PRINTF(2, 3);
+
+/* A line of talk on stderr. */
+void lp_out_say(const char *fmt, ...) LP_PRINTF(1, 2);
+
+enum lp_colour {
+	LP_PLAIN,
+	LP_GREEN,
+	LP_RED,
+	LP_DIM,
+	LP_COLOUR_COUNT_,
+};
+
+/* The escape sequence for stderr, "" when that is no terminal or NO_COLOR is set. LP_PLAIN resets.
+ */
+const char *lp_out_colour(enum lp_colour colour);
+
+/* Whether stderr is a terminal. */
+bool lp_out_is_terminal(void);
+
+/* Draws "label [####    ] 42 %" on the terminal's current line; nothing elsewhere. */
+void lp_out_progress(const char *label, uint64_t done, uint64_t total);
+void lp_out_progress_end(void);
+
+/* "0.84" or "212" : milliseconds for people. */
+void lp_out_ms(uint64_t us, char out[16]);
+
+#endif

@@ -1,0 +1,322 @@
+/* cli/report.c: events into lines. */
+#include "cli/report.h"
+
+#include "cli/output.h"
+#include "common/base/lp_clock.h"
+#include "common/base/lp_mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SAVES_MAX 256
+
+/* A changeset on its way, to know how long it took. */
+struct save {
+	uint64_t revision;
+	uint64_t saved_us;
+};
+
+struct instance {
+	char id[64];
+	char down_reason[256];
+	bool connected;
+	uint64_t applied;
+	uint64_t settled;
+	uint64_t failed;
+	char error[512];
+	uint64_t files;           /* applied since the last line */
+	uint64_t applied_us;      /* latency of the last one applied */
+	uint64_t restart_us;      /* 0: no restart since the last line */
+	struct lp_buf partial[4]; /* the beginning of a line, per stream */
+};
+
+struct lp_report {
+	const char *app;
+	bool json;
+	bool ready;
+	struct instance *instances;
+	size_t n;
+	struct save saves[SAVES_MAX];
+	size_t next_save;
+};
+
+struct lp_report *lp_report_create(const char *app, size_t n_instances, bool json)
+{
+	struct lp_report *r = lp_xcalloc(1, sizeof(*r));
+
+	r->app = app;
+	r->json = json;
+	r->n = n_instances;
+	r->instances = lp_xcalloc(n_instances, sizeof(*r->instances));
+	for (size_t i = 0; i < n_instances; i++)
+		(void)snprintf(r->instances[i].id, sizeof(r->instances[i].id), "%zu", i);
+	return r;
+}
+
+void lp_report_destroy(struct lp_report *r)
+{
+	if (!r)
+		return;
+	for (size_t i = 0; i < r->n; i++)
+		for (size_t s = 0; s < LP_COUNT_OF(r->instances[i].partial); s++)
+			lp_buf_finish(&r->instances[i].partial[s]);
+	free(r->instances);
+	free(r);
+}
+
+void lp_report_saved(struct lp_report *r, const struct lp_changeset *cs)
+{
+	r->saves[r->next_save++ % SAVES_MAX] = (struct save){cs->revision, cs->saved_us};
+}
+
+static uint64_t latency_us(const struct lp_report *r, uint64_t revision, uint64_t otherwise)
+{
+	for (size_t i = 0; i < SAVES_MAX; i++)
+		if (r->saves[i].revision == revision && r->saves[i].saved_us)
+			return lp_now_us() - r->saves[i].saved_us;
+	return otherwise;
+}
+
+static double to_ms(uint64_t us)
+{
+	return (double)us / 1000;
+}
+
+void lp_report_ready(struct lp_report *r, const char *url, const char *dir, uint64_t revision)
+{
+	r->ready = true;
+	if (r->json) {
+		(void)lp_out_json(json_pack("{s:s, s:o, s:s, s:I, s:I}", "event", "ready", "app",
+					    lp_out_text(r->app, strlen(r->app)), "url", url,
+					    "instances", (json_int_t)r->n, "revision",
+					    (json_int_t)revision));
+		return;
+	}
+	(void)printf("%s\n", url);
+	(void)fflush(stdout);
+	lp_out_say("%s✓%s %s is live; edit and save in %s%s%s", lp_out_colour(LP_GREEN),
+		   lp_out_colour(LP_PLAIN), r->app, dir, r->n > 1 ? " (on several instances)" : "",
+		   "");
+}
+
+static void on_applied(struct lp_report *r, struct instance *in, const struct lp_msg_applied *a)
+{
+	uint64_t us = latency_us(r, a->revision, a->took_us);
+
+	in->applied = a->revision;
+	in->files += a->files;
+	in->applied_us = us;
+	if (r->json)
+		(void)lp_out_json(json_pack("{s:s, s:I, s:s, s:I, s:I, s:f}", "event", "applied",
+					    "revision", (json_int_t)a->revision, "instance", in->id,
+					    "files", (json_int_t)a->files, "bytes",
+					    (json_int_t)a->bytes, "ms", to_ms(us)));
+}
+
+static void on_restarted(struct lp_report *r, struct instance *in, const struct lp_msg_restarted *m)
+{
+	in->restart_us = m->took_us ? m->took_us : 1;
+	if (r->json)
+		(void)lp_out_json(json_pack("{s:s, s:I, s:s, s:I, s:f}", "event", "restarted",
+					    "revision", (json_int_t)m->revision, "instance", in->id,
+					    "generation", (json_int_t)m->generation, "ms",
+					    to_ms(m->took_us)));
+}
+
+/* One line a save, once the last instance has settled it. */
+static void on_settled(struct lp_report *r, struct instance *in, uint64_t revision)
+{
+	char applied_ms[16], restart_ms[16];
+	uint64_t files = 0, applied_us = 0, restart_us = 0;
+
+	in->settled = revision;
+	for (size_t i = 0; i < r->n; i++) {
+		const struct instance *other = &r->instances[i];
+
+		if (other->settled < revision && other->connected)
+			return;
+		files = other->files > files ? other->files : files;
+		applied_us = other->applied_us > applied_us ? other->applied_us : applied_us;
+		restart_us = other->restart_us > restart_us ? other->restart_us : restart_us;
+	}
+	for (size_t i = 0; i < r->n; i++)
+		r->instances[i].files = r->instances[i].restart_us = 0;
+	if (r->json || !r->ready || (files == 0 && restart_us == 0))
+		return;
+	lp_out_ms(applied_us, applied_ms);
+	lp_out_ms(restart_us, restart_ms);
+	lp_out_say("%s✓%s %llu file%s → %s  %s ms%s%s%s", lp_out_colour(LP_GREEN),
+		   lp_out_colour(LP_PLAIN), (unsigned long long)files, files == 1 ? "" : "s",
+		   r->app, applied_ms, restart_us ? ", restarted " : "",
+		   restart_us ? restart_ms : "", restart_us ? " ms" : "");
+}
+
+static void on_failed(struct lp_report *r, struct instance *in, const struct lp_msg_failed *f)
+{
+	const char *stage = lp_wire_stage_name(f->stage);
+
+	lp_bytes_text(&f->error, in->error, sizeof(in->error));
+	if (f->revision >= in->failed)
+		in->failed = f->revision;
+	in->files = in->restart_us = 0;
+	if (r->json) {
+		(void)lp_out_json(json_pack(
+			"{s:s, s:I, s:s, s:s, s:I, s:o, s:o}", "event", "failed", "revision",
+			(json_int_t)f->revision, "instance", in->id, "stage", stage, "generation",
+			(json_int_t)f->generation, "error", lp_out_text(f->error.p, f->error.len),
+			"excerpt", lp_out_text(f->excerpt.p, f->excerpt.len)));
+		return;
+	}
+	lp_out_say("%s✗%s %s: %s: %s", lp_out_colour(LP_RED), lp_out_colour(LP_PLAIN), r->app,
+		   stage, in->error);
+	if (f->excerpt.len > 0)
+		(void)fwrite(f->excerpt.p, 1, f->excerpt.len, stderr);
+	if (f->excerpt.len > 0 && f->excerpt.p[f->excerpt.len - 1] != '\n')
+		(void)fputc('\n', stderr);
+}
+
+static void print_line(struct lp_report *r, const struct instance *in, uint64_t stream,
+		       const void *line, size_t len)
+{
+	static const char *const names[] = {"unknown", "stdout", "stderr", "livepush"};
+
+	if (r->json) {
+		(void)lp_out_json(json_pack("{s:s, s:s, s:s, s:o}", "event", "log", "instance",
+					    in->id, "stream", names[stream], "line",
+					    lp_out_text(line, len)));
+		return;
+	}
+	lp_out_progress_end();
+	(void)printf("%.*s\n", (int)len, (const char *)line);
+	(void)fflush(stdout);
+}
+
+static void on_log(struct lp_report *r, struct instance *in, const struct lp_msg_log *log)
+{
+	uint64_t stream = log->stream < LP_COUNT_OF(in->partial) ? log->stream : 0;
+	struct lp_buf *partial = &in->partial[stream];
+	const uint8_t *p = log->content.p, *end;
+	size_t left = log->content.len;
+
+	while (left > 0 && (end = memchr(p, '\n', left))) {
+		size_t len = (size_t)(end - p);
+
+		if (partial->len > 0 && lp_buf_add(partial, p, len) == 0)
+			print_line(r, in, stream, partial->data, partial->len);
+		else
+			print_line(r, in, stream, p, len);
+		partial->len = 0;
+		p += len + 1;
+		left -= len + 1;
+	}
+	/* A line without an end is kept up to a mebibyte. */
+	if (left > 0 && partial->len < (size_t)1024 * 1024 && lp_buf_add(partial, p, left) < 0)
+		partial->len = 0;
+}
+
+void lp_report_end_lines(struct lp_report *r, unsigned i)
+{
+	struct instance *in = &r->instances[i];
+
+	for (size_t s = 0; s < LP_COUNT_OF(in->partial); s++) {
+		if (in->partial[s].len == 0)
+			continue;
+		print_line(r, in, s, in->partial[s].data, in->partial[s].len);
+		in->partial[s].len = 0;
+	}
+}
+
+void lp_report_message(struct lp_report *r, unsigned i, const struct lp_msg *msg)
+{
+	struct instance *in = &r->instances[i];
+
+	switch (msg->kind) {
+	case LP_MSG_APPLIED:
+		on_applied(r, in, &msg->u.applied);
+		break;
+	case LP_MSG_RESTARTED:
+		on_restarted(r, in, &msg->u.restarted);
+		break;
+	case LP_MSG_SETTLED:
+		on_settled(r, in, msg->u.settled.revision);
+		break;
+	case LP_MSG_FAILED:
+		on_failed(r, in, &msg->u.failed);
+		break;
+	case LP_MSG_LOG:
+		on_log(r, in, &msg->u.log);
+		break;
+	default:
+		break;
+	}
+}
+
+void lp_report_name(struct lp_report *r, unsigned i, const char *instance_id)
+{
+	(void)snprintf(r->instances[i].id, sizeof(r->instances[i].id), "%.63s", instance_id);
+}
+
+void lp_report_connected(struct lp_report *r, unsigned i, const char *instance_id)
+{
+	struct instance *in = &r->instances[i];
+
+	lp_report_name(r, i, instance_id);
+	in->connected = true;
+	if (in->down_reason[0] && !r->json)
+		lp_out_say("%s✓%s %s: connected again", lp_out_colour(LP_GREEN),
+			   lp_out_colour(LP_PLAIN), r->app);
+	if (r->json)
+		(void)lp_out_json(json_pack("{s:s, s:s, s:s}", "event", "state", "instance", in->id,
+					    "state", "connected"));
+	in->down_reason[0] = '\0';
+}
+
+void lp_report_disconnected(struct lp_report *r, unsigned i, const char *reason)
+{
+	struct instance *in = &r->instances[i];
+	bool first = in->connected || !in->down_reason[0];
+
+	in->connected = false;
+	(void)snprintf(in->down_reason, sizeof(in->down_reason), "%.255s", reason);
+	if (!first)
+		return;
+	if (r->json)
+		(void)lp_out_json(json_pack("{s:s, s:s, s:s, s:o}", "event", "state", "instance",
+					    in->id, "state", "disconnected", "reason",
+					    lp_out_text(reason, strlen(reason))));
+	else
+		lp_out_say("%s…%s %s: not connected: %s; trying again", lp_out_colour(LP_RED),
+			   lp_out_colour(LP_PLAIN), r->app, reason);
+}
+
+bool lp_report_has_outcome(const struct lp_report *r, unsigned i)
+{
+	return r->instances[i].settled > 0 || r->instances[i].failed > 0;
+}
+
+int lp_report_outcome(const struct lp_report *r, uint64_t revision, char *why, size_t why_bytes)
+{
+	int result = 1;
+
+	for (size_t i = 0; i < r->n; i++) {
+		const struct instance *in = &r->instances[i];
+
+		if (in->failed >= revision && in->failed > in->settled) {
+			(void)snprintf(why, why_bytes, "instance %s: %s", in->id, in->error);
+			return -1;
+		}
+		if (!in->connected) {
+			(void)snprintf(why, why_bytes, "instance %s is not connected: %s", in->id,
+				       in->down_reason);
+			result = 0;
+		} else if (in->applied < revision || in->settled < revision) {
+			(void)snprintf(why, why_bytes, "instance %s has %s revision %llu, not %llu",
+				       in->id, in->applied < revision ? "applied" : "settled",
+				       (unsigned long long)(in->applied < revision ? in->applied
+										   : in->settled),
+				       (unsigned long long)revision);
+			result = 0;
+		}
+	}
+	return result;
+}

@@ -1,0 +1,40 @@
+/* cli/report.h: what a mount, watch or push tells its user about saves: JSON events, or one calm
+ * line a save. Remembers how far each instance is. */
+#ifndef LP_CLI_REPORT_H
+#define LP_CLI_REPORT_H
+
+#include "wire/msg.h"
+
+struct lp_report; /* opaque */
+
+/* app: borrowed. */
+struct lp_report *lp_report_create(const char *app, size_t n_instances, bool json);
+void lp_report_destroy(struct lp_report *r); /* NULL is allowed */
+
+/* A changeset was given to the links. */
+void lp_report_saved(struct lp_report *r, const struct lp_changeset *cs);
+
+/* Everything is up for the first time. */
+void lp_report_ready(struct lp_report *r, const char *url, const char *dir, uint64_t revision);
+
+/* A message of instance `i`: APPLIED, RESTARTED, SETTLED, FAILED, LOG. */
+void lp_report_message(struct lp_report *r, unsigned i, const struct lp_msg *msg);
+
+/* Instance i is connected, or not (reason). */
+void lp_report_connected(struct lp_report *r, unsigned i, const char *instance_id);
+void lp_report_disconnected(struct lp_report *r, unsigned i, const char *reason);
+
+/* Names instance i in what is printed, without a word about its connection. */
+void lp_report_name(struct lp_report *r, unsigned i, const char *instance_id);
+
+/* Prints what instance i has begun of lines without an end. */
+void lp_report_end_lines(struct lp_report *r, unsigned i);
+
+/* Whether every instance has applied and settled `revision` or a newer one. Returns 1; 0 when not
+ * yet; -1 when an instance failed at it, with the reason in why. */
+int lp_report_outcome(const struct lp_report *r, uint64_t revision, char *why, size_t why_bytes);
+
+/* Whether instance i has settled, or failed, anything since it connected. */
+bool lp_report_has_outcome(const struct lp_report *r, unsigned i);
+
+#endif

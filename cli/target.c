@@ -1,0 +1,142 @@
+/* cli/target.c: finding an app's instances and its secret. */
+#include "cli/target.h"
+
+#include "common/base/lp_buf.h"
+#include "common/base/lp_fs.h"
+#include "common/base/lp_mem.h"
+#include "wire/auth.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool is_url(const char *app)
+{
+	return strncmp(app, "ws://", 5) == 0 || strncmp(app, "wss://", 6) == 0;
+}
+
+static int read_secret(char **out, const char *path, struct lp_err *err)
+{
+	struct lp_buf text;
+	int r;
+
+	lp_buf_init(&text, LP_SECRET_MAX_BYTES + 2);
+	r = lp_read_file(AT_FDCWD, path, &text);
+	if (r < 0)
+		r = lp_err_set(err, -r, "%s: cannot read the secret", path);
+	else if (!lp_buf_text(&text))
+		r = lp_err_set(err, ENOMEM, "%s", path);
+	else
+		*out = lp_xstrndup((const char *)text.data,
+				   strcspn((const char *)text.data, "\r\n"));
+	lp_buf_finish(&text);
+	return r;
+}
+
+static int find_secret(struct lp_target *t, const struct lp_conf_target *conf,
+		       const char *secret_file, struct lp_err *err)
+{
+	const char *name = conf && conf->secret_env ? conf->secret_env : "LIVEPUSH_SECRET";
+	const char *fault;
+	int r;
+
+	if (!secret_file && conf)
+		secret_file = conf->secret_file;
+	if (secret_file) {
+		r = read_secret(&t->secret, secret_file, err);
+		if (r < 0)
+			return r;
+	} else if (getenv(name)) {
+		t->secret = lp_xstrdup(getenv(name));
+	} else {
+		return lp_err_say(err, ENOKEY,
+				  "%s: no secret: set %s or give --secret-file; it must be the one "
+				  "that the instance was started with",
+				  t->app, name);
+	}
+	fault = lp_secret_fault(t->secret);
+	return fault ? lp_err_say(err, EINVAL, "%s: the secret cannot be used: %s", t->app, fault)
+		     : 0;
+}
+
+static void add_url(struct lp_target *t, const char *url)
+{
+	t->urls = lp_xrealloc(t->urls, t->n_urls + 1, sizeof(char *));
+	t->urls[t->n_urls++] = lp_xstrdup(url);
+}
+
+static int embed(struct lp_target *t, const struct lp_conf *conf, struct lp_err *err)
+{
+	static const char digits[] = "0123456789abcdef";
+	uint8_t random[32];
+
+	if (conf->app && strcmp(conf->app, t->app) != 0)
+		return lp_err_say(
+			err, ENOENT,
+			"%s: unknown app: livepush.yml is about '%s' and has no target '%s'",
+			t->app, conf->app, t->app);
+	if (conf->command.n == 0)
+		return lp_err_say(err, ENOENT,
+				  "%s: unknown app: it is no ws:// address, no target in "
+				  "livepush.yml, and there is no command to run it here; "
+				  "'livepush init' writes a livepush.yml",
+				  t->app);
+	t->embedded = true;
+	lp_random(random, sizeof(random));
+	t->secret = lp_xcalloc(2 * sizeof(random) + 1, 1);
+	for (size_t i = 0; i < sizeof(random); i++) {
+		t->secret[2 * i] = digits[random[i] >> 4];
+		t->secret[2 * i + 1] = digits[random[i] & 15];
+	}
+	return 0;
+}
+
+int lp_target_resolve(struct lp_target *out, const struct lp_conf *conf, const char *app,
+		      const char *secret_file, bool may_embed, struct lp_err *err)
+{
+	const struct lp_conf_target *target = lp_conf_target(conf, app);
+	int r;
+
+	*out = (struct lp_target){.app = lp_xstrdup(app)};
+	if (is_url(app)) {
+		add_url(out, app);
+		r = find_secret(out, NULL, secret_file, err);
+	} else if (target) {
+		for (size_t i = 0; i < target->n_urls; i++)
+			add_url(out, target->urls[i]);
+		out->ca_file = target->ca_file ? lp_xstrdup(target->ca_file) : NULL;
+		out->compress = target->compress;
+		r = find_secret(out, target, secret_file, err);
+	} else if (may_embed) {
+		r = embed(out, conf, err);
+	} else {
+		r = lp_err_say(err, ENOENT,
+			       "%s: unknown app: nothing mirrors it on this machine, and it is "
+			       "neither a ws:// address nor a target in ./livepush.yml",
+			       app);
+	}
+	if (r < 0)
+		lp_target_finish(out);
+	return r;
+}
+
+void lp_target_finish(struct lp_target *t)
+{
+	free(t->app);
+	for (size_t i = 0; i < t->n_urls; i++)
+		free(t->urls[i]);
+	free(t->urls);
+	free(t->secret);
+	free(t->ca_file);
+	*t = (struct lp_target){0};
+}
+
+char *lp_target_http_url(const char *url)
+{
+	const char *host = strstr(url, "://");
+
+	if (!host)
+		return lp_xstrdup(url);
+	host += 3;
+	return lp_xasprintf("%s://%.*s/", url[2] == 's' ? "https" : "http",
+			    (int)strcspn(host, "/?#"), host);
+}

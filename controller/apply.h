@@ -1,0 +1,56 @@
+/* controller/apply.h: applies changesets in a thread of its own, in the order they come, so that a
+ * large one holds up neither requests nor control messages. Knows nothing of who sent a change. */
+#ifndef LP_CONTROLLER_APPLY_H
+#define LP_CONTROLLER_APPLY_H
+
+#include "common/loop/loop.h"
+#include "controller/tree.h"
+#include "wire/msg.h"
+
+struct lp_apply; /* opaque: owns the tree and the thread */
+
+/* A decoded message with the bytes that it points into. */
+struct lp_job {
+	struct lp_buf bytes;
+	struct lp_msg msg;
+};
+
+/* Copies, unpacks where needed and decodes. Returns 0 and the job (the caller's), or -EBADMSG. */
+int lp_job_create(struct lp_job **out, const void *data, size_t len, struct lp_packer *packer,
+		  struct lp_err *err) LP_MUST_USE;
+void lp_job_destroy(struct lp_job *job); /* NULL is allowed */
+
+/* How the tree is, for others; a copy. */
+struct lp_tree_state {
+	uint64_t revision;
+	uint64_t files;
+	uint64_t bytes;
+	struct lp_digest root;
+	bool foreign;
+};
+
+/* All in the loop's thread. epoch: as given with lp_apply_submit. on_reply: encoded messages for
+ * the sender (LISTING, APPLIED, FAILED), in order; borrowed. on_consumed: a job of that many bytes
+ * is done. on_applied: a changeset is visible, after its APPLIED went to on_reply; borrowed. */
+struct lp_apply_ops {
+	void (*on_reply)(void *ctx, uint64_t epoch, const struct lp_buf *bytes);
+	void (*on_consumed)(void *ctx, uint64_t epoch, size_t bytes, bool content);
+	void (*on_applied)(void *ctx, const struct lp_applied *applied);
+};
+
+/* Opens the tree and starts the thread. */
+int lp_apply_create(struct lp_apply **out, struct lp_loop *loop, const char *tree_path,
+		    const struct lp_apply_ops *ops, void *ctx, struct lp_err *err) LP_MUST_USE;
+
+/* Finishes the job under way, forgets the others, joins the thread, closes the tree. */
+void lp_apply_destroy(struct lp_apply *a); /* NULL is allowed */
+
+/* Hands over a LIST, CHANGE, DATA or SKIP (taken). epoch: names the sender's connection; a
+ * changeset begun under another epoch is dropped. */
+void lp_apply_submit(struct lp_apply *a, struct lp_job *job, uint64_t epoch);
+
+/* Loop thread. The tree's directory, borrowed; a copy of its state. */
+int lp_apply_tree_fd(const struct lp_apply *a);
+void lp_apply_state(struct lp_apply *a, struct lp_tree_state *out);
+
+#endif

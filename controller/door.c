@@ -1,0 +1,131 @@
+/* controller/door.c: the instance's routes: control traffic to our own socket, everything else to
+ * the generation that serves. */
+#include "controller/instance_internal.h"
+
+#include "common/base/lp_log.h"
+#include "common/base/lp_mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CONTROL_ID UINT64_MAX
+
+/* A drained generation, on its way from the proxy's thread to the loop's. */
+struct drained {
+	struct lp_post post;
+	struct lp_instance *in;
+	uint64_t id;
+};
+
+static void run_drained(struct lp_post *post)
+{
+	struct drained *d = LP_CONTAINER_OF(post, struct drained, post);
+
+	if (d->in->sup && d->id != CONTROL_ID)
+		lp_sup_drained(d->in->sup, d->id);
+	free(d);
+}
+
+static void on_drained(void *ctx, uint64_t id)
+{
+	struct lp_instance *in = ctx;
+	struct drained *d = lp_xcalloc(1, sizeof(*d));
+
+	d->post.run = run_drained;
+	d->in = in;
+	d->id = id;
+	lp_loop_post(in->loop, &d->post);
+}
+
+static void control_addr(const struct lp_instance *in, struct lp_proxy_addr *addr)
+{
+	size_t len = strlen(in->control_name);
+
+	*addr = (struct lp_proxy_addr){.u.un.sun_family = AF_UNIX};
+	/* An abstract name begins with NUL and has no terminator. */
+	memcpy(addr->u.un.sun_path + 1, in->control_name, len);
+	addr->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + len);
+}
+
+static void set_route(struct lp_instance *in, const struct lp_proxy_route *app)
+{
+	struct lp_proxy_upstream control = {.id = CONTROL_ID, .weight = 1};
+	struct lp_proxy_route routes[2];
+	struct lp_err err = {0};
+
+	control_addr(in, &control.addr);
+	routes[0] = (struct lp_proxy_route){
+		.host = "",
+		.prefix = "/_livepush/",
+		.kind = LP_ROUTE_FORWARD,
+		.upstreams = &control,
+		.n_upstreams = 1,
+	};
+	routes[1] = *app;
+	routes[1].host = "";
+	routes[1].prefix = "/";
+	if (lp_proxy_set_routes(in->proxy, routes, 2, &err) < 0)
+		lp_log(LP_ERROR, "door", "%s", err.msg);
+}
+
+static void door_forward(void *ctx, uint64_t generation, uint16_t port)
+{
+	struct lp_proxy_upstream up = {.id = generation, .weight = 1};
+
+	up.addr.u.in = (struct sockaddr_in){
+		.sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	up.addr.len = sizeof(up.addr.u.in);
+	set_route(ctx, &(struct lp_proxy_route){
+			       .kind = LP_ROUTE_FORWARD, .upstreams = &up, .n_upstreams = 1});
+}
+
+static void door_hold(void *ctx)
+{
+	set_route(ctx, &(struct lp_proxy_route){.kind = LP_ROUTE_HOLD});
+}
+
+static void door_refuse(void *ctx, const char *text)
+{
+	set_route(ctx,
+		  &(struct lp_proxy_route){.kind = LP_ROUTE_REFUSE, .status = 503, .text = text});
+}
+
+static void door_cut(void *ctx, uint64_t generation)
+{
+	struct lp_instance *in = ctx;
+
+	lp_proxy_cut(in->proxy, generation);
+}
+
+void lp_door_mirror(struct lp_instance *in)
+{
+	set_route(in, &(struct lp_proxy_route){
+			      .kind = LP_ROUTE_REFUSE,
+			      .status = 404,
+			      .text = "This livepush instance keeps a mirror; it runs no app.\n"});
+}
+
+struct lp_sup_door lp_door_of(struct lp_instance *in)
+{
+	return (struct lp_sup_door){
+		.ctx = in,
+		.forward = door_forward,
+		.hold = door_hold,
+		.refuse = door_refuse,
+		.cut = door_cut,
+	};
+}
+
+int lp_door_open(struct lp_instance *in, struct lp_err *err)
+{
+	struct lp_proxy_opts opts = {.on_drained = on_drained, .ctx = in};
+	int r = lp_proxy_addr_parse(&opts.listen, in->opts->listen, err);
+
+	if (r < 0)
+		return r;
+	opts.limits.hold_ms = in->conf->restart.hold_ms;
+	return lp_proxy_create(&in->proxy, &opts, err);
+}

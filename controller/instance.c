@@ -1,0 +1,307 @@
+/* controller/instance.c: puts an instance together, runs it and takes it apart. */
+#include "controller/instance_internal.h"
+
+#include "common/base/lp_clock.h"
+#include "common/base/lp_fs.h"
+#include "common/base/lp_log.h"
+#include "common/base/lp_mem.h"
+
+#include <jansson.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CONF_NAME "livepush.yml"
+
+extern char **environ;
+
+static void stop(struct lp_instance *in, const char *why)
+{
+	if (in->stopping) {
+		lp_loop_stop(in->loop);
+		return;
+	}
+	lp_log(LP_INFO, "instance", "stopping: %s", why);
+	in->stopping = true;
+	lp_sup_stop(in->sup);
+}
+
+static void on_signal(void *ctx, int signo)
+{
+	stop(ctx, strsignal(signo));
+}
+
+static void on_parent(struct lp_fd_src *src, uint32_t ready)
+{
+	struct lp_instance *in = LP_CONTAINER_OF(src, struct lp_instance, parent_src);
+	char byte;
+	ssize_t n = read(src->fd, &byte, 1);
+
+	(void)ready;
+	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+		return;
+	lp_loop_fd_remove(src);
+	stop(in, "whoever started it is gone");
+}
+
+static void on_output(void *ctx, uint64_t generation, enum lp_sup_stream stream, const char *data,
+		      size_t len)
+{
+	struct lp_instance *in = ctx;
+
+	lp_history_add(in->history, generation, stream, data, len);
+	lp_sessions_log(in, generation, stream, data, len);
+}
+
+static void on_restarted(void *ctx, uint64_t revision, uint64_t generation, uint64_t took_us)
+{
+	struct lp_msg msg = {.kind = LP_MSG_RESTARTED};
+
+	msg.u.restarted = (struct lp_msg_restarted){revision, generation, took_us};
+	lp_sessions_tell(ctx, &msg);
+}
+
+static void on_settled(void *ctx, uint64_t revision)
+{
+	struct lp_msg msg = {.kind = LP_MSG_SETTLED};
+
+	msg.u.settled.revision = revision;
+	lp_sessions_tell(ctx, &msg);
+}
+
+static void on_failed(void *ctx, const struct lp_sup_failure *f)
+{
+	struct lp_msg msg = {.kind = LP_MSG_FAILED};
+
+	lp_log(LP_WARN, "instance", "%s failed: %s", lp_wire_stage_name(f->stage), f->error);
+	msg.u.failed.revision = f->revision;
+	msg.u.failed.generation = f->generation;
+	msg.u.failed.stage = f->stage;
+	msg.u.failed.error = lp_bytes_of(f->error);
+	msg.u.failed.excerpt = lp_bytes_of(f->excerpt);
+	if (msg.u.failed.error.len > LP_WIRE_TEXT_MAX_BYTES)
+		msg.u.failed.error.len = LP_WIRE_TEXT_MAX_BYTES;
+	if (msg.u.failed.excerpt.len > LP_WIRE_EXCERPT_MAX_BYTES)
+		msg.u.failed.excerpt.len = LP_WIRE_EXCERPT_MAX_BYTES;
+	lp_sessions_tell(ctx, &msg);
+}
+
+static void on_stopped(void *ctx)
+{
+	struct lp_instance *in = ctx;
+
+	lp_loop_stop(in->loop);
+}
+
+/* Reads the configuration; the command line's command goes before its own. */
+static int load_conf(struct lp_instance *in, struct lp_conf *out, struct lp_err *err)
+{
+	const char *path = in->opts->config;
+	size_t n = 0;
+	int r = path ? lp_conf_load(out, AT_FDCWD, path, err)
+		     : lp_conf_load(out, lp_apply_tree_fd(in->apply), CONF_NAME, err);
+
+	if (r == -ENOENT && !path) {
+		lp_conf_init(out);
+		r = 0;
+	}
+	if (r < 0 || !in->opts->command)
+		return r;
+	while (in->opts->command[n])
+		n++;
+	for (size_t i = 0; i < out->command.n; i++)
+		free(out->command.argv[i]);
+	free(out->command.argv);
+	out->command.argv = lp_xcalloc(n + 1, sizeof(char *));
+	out->command.n = n;
+	for (size_t i = 0; i < n; i++)
+		out->command.argv[i] = lp_xstrdup(in->opts->command[i]);
+	return 0;
+}
+
+/* The tree's own livepush.yml changed. A broken one leaves the old in force. */
+static void reload_conf(struct lp_instance *in, uint64_t revision)
+{
+	struct lp_conf *conf = lp_xcalloc(1, sizeof(*conf)), *old = in->conf;
+	struct lp_err err = {0};
+
+	if (load_conf(in, conf, &err) < 0) {
+		const struct lp_sup_failure f = {.revision = revision,
+						 .stage = LP_STAGE_CONFIG,
+						 .error = err.msg,
+						 .excerpt = ""};
+
+		free(conf);
+		on_failed(in, &f);
+		return;
+	}
+	in->conf = conf;
+	lp_sup_reconfigure(in->sup, conf);
+	if (conf->command.n == 0)
+		lp_door_mirror(in);
+	lp_conf_finish(old);
+	free(old);
+}
+
+static void on_reply(void *ctx, uint64_t epoch, const struct lp_buf *bytes)
+{
+	lp_sessions_reply(ctx, epoch, bytes);
+}
+
+static void on_consumed(void *ctx, uint64_t epoch, size_t bytes, bool content)
+{
+	lp_sessions_consumed(ctx, epoch, bytes, content);
+}
+
+static void on_applied(void *ctx, const struct lp_applied *a)
+{
+	struct lp_instance *in = ctx;
+
+	if (in->stopping)
+		return;
+	for (size_t i = 0; i < a->n_paths && !in->opts->config; i++)
+		if (strcmp(a->paths[i], CONF_NAME) == 0)
+			reload_conf(in, a->revision);
+	lp_sup_applied(in->sup, a->revision, (const char *const *)a->paths, a->n_paths);
+}
+
+static void print_listening(struct lp_instance *in)
+{
+	char address[160];
+	const char *colon = strrchr(in->opts->listen, ':');
+	int host_len = colon ? (int)(colon - in->opts->listen) : 0;
+
+	if (strncmp(in->opts->listen, "unix:", 5) == 0)
+		(void)snprintf(address, sizeof(address), "%s", in->opts->listen);
+	else
+		(void)snprintf(address, sizeof(address), "%.*s:%u", host_len, in->opts->listen,
+			       lp_proxy_port(in->proxy));
+	(void)printf("{\"event\":\"listening\",\"address\":\"%s\"}\n", address);
+	(void)fflush(stdout);
+}
+
+/* The app gets our environment, but neither our secret nor our own settings. */
+static void make_env(struct lp_instance *in)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; environ[i]; i++)
+		n++;
+	in->envp = lp_xcalloc(n + 1, sizeof(char *));
+	n = 0;
+	for (size_t i = 0; environ[i]; i++)
+		if (strncmp(environ[i], "LIVEPUSH_", 9) != 0)
+			in->envp[n++] = environ[i];
+}
+
+static void name_instance(struct lp_instance *in)
+{
+	const char *given = getenv("CF_INSTANCE_GUID");
+	uint8_t random[8];
+
+	lp_random(in->boot, sizeof(in->boot));
+	lp_random(random, sizeof(random));
+	if (given && given[0])
+		(void)snprintf(in->id, sizeof(in->id), "%.60s", given);
+	else
+		(void)snprintf(in->id, sizeof(in->id), "%02x%02x%02x%02x", random[0], random[1],
+			       random[2], random[3]);
+	(void)snprintf(in->control_name, sizeof(in->control_name), "livepush-%d-%02x%02x%02x%02x",
+		       (int)getpid(), random[4], random[5], random[6], random[7]);
+}
+
+static int start_sup(struct lp_instance *in, struct lp_err *err)
+{
+	const struct lp_sup_opts opts = {
+		.loop = in->loop,
+		.conf = in->conf,
+		.tree_fd = lp_apply_tree_fd(in->apply),
+		.envp = in->envp,
+		.nofile = in->nofile,
+		.ops = {.on_output = on_output,
+			.on_restarted = on_restarted,
+			.on_settled = on_settled,
+			.on_failed = on_failed,
+			.on_stopped = on_stopped},
+		.ctx = in,
+		.door = lp_door_of(in),
+	};
+
+	return lp_sup_create(&in->sup, &opts, err);
+}
+
+static int start(struct lp_instance *in, struct lp_err *err)
+{
+	static const struct lp_apply_ops apply_ops = {
+		.on_reply = on_reply, .on_consumed = on_consumed, .on_applied = on_applied};
+	sigset_t signals;
+	int r;
+
+	(void)sigemptyset(&signals);
+	(void)sigaddset(&signals, SIGTERM);
+	(void)sigaddset(&signals, SIGINT);
+	(void)sigaddset(&signals, SIGHUP);
+	if ((r = lp_loop_create(&in->loop, err)) < 0 ||
+	    (r = lp_loop_on_signals(in->loop, &signals, on_signal, in, err)) < 0 ||
+	    (r = lp_apply_create(&in->apply, in->loop, in->opts->tree, &apply_ops, in, err)) < 0 ||
+	    (r = load_conf(in, in->conf, err)) < 0 || (r = lp_door_open(in, err)) < 0 ||
+	    (r = lp_sessions_serve(in, err)) < 0 || (r = start_sup(in, err)) < 0)
+		return r;
+	if (in->opts->parent_fd >= 0) {
+		in->parent_src = (struct lp_fd_src){
+			.fd = in->opts->parent_fd, .events = EPOLLIN, .on_ready = on_parent};
+		r = lp_loop_fd_add(in->loop, &in->parent_src, err);
+		if (r < 0)
+			return r;
+	}
+	if (in->conf->command.n == 0) {
+		lp_door_mirror(in);
+	} else if (in->opts->wait) {
+		lp_door_of(in).hold(in);
+	} else {
+		struct lp_tree_state tree;
+
+		lp_apply_state(in->apply, &tree);
+		lp_sup_start(in->sup, tree.revision);
+	}
+	print_listening(in);
+	return 0;
+}
+
+static void finish(struct lp_instance *in)
+{
+	/* Threads first: they post to the loop. */
+	lp_proxy_destroy(in->proxy);
+	lp_sup_destroy(in->sup);
+	in->sup = NULL;
+	lp_apply_destroy(in->apply);
+	lp_loop_destroy(in->loop);
+	lp_history_destroy(in->history);
+	lp_conf_finish(in->conf);
+	free(in->conf);
+	free(in->envp);
+	if (in->opts->ephemeral && lp_remove_tree(AT_FDCWD, in->opts->tree) < 0)
+		lp_log(LP_WARN, "instance", "%s: cannot be removed", in->opts->tree);
+}
+
+int lp_instance_run(const struct lp_instance_opts *opts, struct lp_err *err)
+{
+	struct lp_instance in = {.opts = opts, .started_us = lp_now_us()};
+	int r;
+
+	in.conf = lp_xcalloc(1, sizeof(*in.conf));
+	lp_conf_init(in.conf);
+	in.history = lp_history_create();
+	in.nofile = lp_raise_nofile();
+	make_env(&in);
+	name_instance(&in);
+	if (!opts->secret)
+		lp_log(LP_WARN, "instance",
+		       "no secret: nobody can push here; set LIVEPUSH_SECRET or --secret-file");
+	r = start(&in, err);
+	if (r == 0)
+		r = lp_loop_run(in.loop, err);
+	finish(&in);
+	return r;
+}

@@ -1,0 +1,30 @@
+/* controller/instance.h: an instance as a whole: tree, app, front door and sessions put together.
+ */
+#ifndef LP_CONTROLLER_INSTANCE_H
+#define LP_CONTROLLER_INSTANCE_H
+
+#include "common/base/lp_err.h"
+
+#include <stdbool.h>
+
+/* tree: directory. listen: address for the front door. secret: NULL closes the control endpoint.
+ * config: a livepush.yml elsewhere; NULL: the tree's own, followed as it changes. command:
+ * NULL-terminated, instead of the configuration's; NULL: none. parent_fd: stop when it reaches its
+ * end; -1: none. ephemeral: remove the tree at the end. wait: do not start the app before the first
+ * changeset. All borrowed. */
+struct lp_instance_opts {
+	const char *tree;
+	const char *listen;
+	const char *secret;
+	const char *config;
+	char *const *command;
+	int parent_fd;
+	bool ephemeral;
+	bool wait;
+};
+
+/* Runs until a signal or the parent's end, then stops the app. Prints one line of JSON on stdout
+ * when it listens: {"event":"listening","address":"127.0.0.1:8080"}. Returns 0 or -errno. */
+int lp_instance_run(const struct lp_instance_opts *opts, struct lp_err *err) LP_MUST_USE;
+
+#endif

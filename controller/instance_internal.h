@@ -1,0 +1,62 @@
+/* controller/instance_internal.h: the state of an instance, shared by instance.c (life), door.c
+ * (front door), session.c (connections) and status.c. */
+#ifndef LP_CONTROLLER_INSTANCE_INTERNAL_H
+#define LP_CONTROLLER_INSTANCE_INTERNAL_H
+
+#include "common/conf/conf.h"
+#include "common/loop/loop.h"
+#include "controller/apply.h"
+#include "controller/history.h"
+#include "controller/instance.h"
+#include "controller/supervise.h"
+#include "proxy/proxy.h"
+#include "wire/msg.h"
+
+struct lp_session;
+
+struct lp_instance {
+	const struct lp_instance_opts *opts;
+	struct lp_loop *loop;
+	struct lp_conf *conf;
+	struct lp_apply *apply;
+	struct lp_sup *sup;
+	struct lp_proxy *proxy;
+	struct lp_history *history;
+	struct lp_session *sessions; /* all connections */
+	struct lp_session *owner;    /* the one that mirrors its workspace here, or NULL */
+	uint64_t next_epoch;
+	char id[64];
+	uint8_t boot[LP_WIRE_ID_BYTES];
+	char control_name[64]; /* abstract socket of the control endpoint */
+	uint64_t started_us;
+	uint64_t nofile;
+	const char **envp; /* the app's environment, without our secrets */
+	struct lp_fd_src parent_src;
+	bool stopping;
+};
+
+/* session.c: the control endpoint. */
+int lp_sessions_serve(struct lp_instance *in, struct lp_err *err) LP_MUST_USE;
+void lp_sessions_close(struct lp_instance *in, const char *why);
+/* To everyone who should know: FAILED, RESTARTED, SETTLED. */
+void lp_sessions_tell(struct lp_instance *in, const struct lp_msg *msg);
+/* To those who follow the log. */
+void lp_sessions_log(struct lp_instance *in, uint64_t generation, uint64_t stream, const char *data,
+		     size_t len);
+/* For the owner whose connection is `epoch`. */
+void lp_sessions_reply(struct lp_instance *in, uint64_t epoch, const struct lp_buf *bytes);
+void lp_sessions_consumed(struct lp_instance *in, uint64_t epoch, size_t bytes, bool content);
+/* Who mirrors here, "" when nobody does. Borrowed. */
+const char *lp_sessions_owner(const struct lp_instance *in);
+
+/* door.c: routes of the front door. */
+int lp_door_open(struct lp_instance *in, struct lp_err *err) LP_MUST_USE;
+struct lp_sup_door lp_door_of(struct lp_instance *in);
+/* No command: there is no app to forward to. */
+void lp_door_mirror(struct lp_instance *in);
+
+/* status.c: the state for STATUS messages and for /_livepush/status. */
+void lp_status_fill(struct lp_instance *in, struct lp_msg_status *out);
+int lp_status_json(struct lp_instance *in, struct lp_buf *out) LP_MUST_USE;
+
+#endif

@@ -1,0 +1,215 @@
+/* controller/main.c: the command line of livepush-controller. */
+#include "common/base/lp_buf.h"
+#include "common/base/lp_fs.h"
+#include "common/base/lp_log.h"
+#include "common/base/lp_mem.h"
+#include "controller/instance.h"
+#include "wire/auth.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+	EXIT_FAILED = 1,
+	EXIT_USAGE = 2,
+};
+
+static const char usage[] =
+	"usage: livepush-controller [OPTION…] [-- COMMAND…]\n"
+	"Applies what livepush sends to a tree, runs the app in it and serves it.\n"
+	"\n"
+	"  --tree DIR          the tree (default: the current directory)\n"
+	"  --listen ADDR:PORT  where the app is reached (default: port $PORT on all addresses)\n"
+	"  --config FILE       a livepush.yml elsewhere (default: the tree's own)\n"
+	"  --secret-file FILE  the shared secret (default: $LIVEPUSH_SECRET)\n"
+	"  --wait              do not start the app before the first changeset\n"
+	"  --parent-fd N       end when this descriptor reaches its end\n"
+	"  --ephemeral         remove the tree at the end\n"
+	"  --log-level LEVEL   trace, debug, info, warn (default) or error\n"
+	"  --version, --help\n"
+	"\n"
+	"Without a command, here or in livepush.yml, it only keeps the tree in step.\n";
+
+enum option_id {
+	OPT_TREE = 1,
+	OPT_LISTEN,
+	OPT_CONFIG,
+	OPT_SECRET_FILE,
+	OPT_WAIT,
+	OPT_PARENT_FD,
+	OPT_EPHEMERAL,
+	OPT_LOG_LEVEL,
+	OPT_VERSION,
+	OPT_HELP,
+};
+
+static const struct option options[] = {
+	{"tree", required_argument, NULL, OPT_TREE},
+	{"listen", required_argument, NULL, OPT_LISTEN},
+	{"config", required_argument, NULL, OPT_CONFIG},
+	{"secret-file", required_argument, NULL, OPT_SECRET_FILE},
+	{"wait", no_argument, NULL, OPT_WAIT},
+	{"parent-fd", required_argument, NULL, OPT_PARENT_FD},
+	{"ephemeral", no_argument, NULL, OPT_EPHEMERAL},
+	{"log-level", required_argument, NULL, OPT_LOG_LEVEL},
+	{"version", no_argument, NULL, OPT_VERSION},
+	{"help", no_argument, NULL, OPT_HELP},
+	{NULL, 0, NULL, 0},
+};
+
+/* What the command line and the environment say, with the memory behind it. */
+struct args {
+	struct lp_instance_opts opts;
+	const char *secret_file;
+	char *secret;    /* owned */
+	char *tree;      /* owned */
+	char *listen;    /* owned */
+	int exit_status; /* when parse() says to end */
+};
+
+static int complain(struct args *a, const char *text, const char *what)
+{
+	(void)fprintf(stderr, "livepush-controller: %s%s\n", what, text);
+	a->exit_status = EXIT_USAGE;
+	return -1;
+}
+
+static int take_option(struct args *a, int id)
+{
+	char *end;
+	long number;
+	int level;
+
+	switch ((enum option_id)id) {
+	case OPT_TREE:
+		a->opts.tree = optarg;
+		return 0;
+	case OPT_LISTEN:
+		a->opts.listen = optarg;
+		return 0;
+	case OPT_CONFIG:
+		a->opts.config = optarg;
+		return 0;
+	case OPT_SECRET_FILE:
+		a->secret_file = optarg;
+		return 0;
+	case OPT_WAIT:
+		a->opts.wait = true;
+		return 0;
+	case OPT_PARENT_FD:
+		number = strtol(optarg, &end, 10);
+		if (*end || end == optarg || number < 3 || number > 65535 ||
+		    fcntl((int)number, F_GETFD) < 0)
+			return complain(a, ": no open descriptor for --parent-fd", optarg);
+		a->opts.parent_fd = (int)number;
+		return 0;
+	case OPT_EPHEMERAL:
+		a->opts.ephemeral = true;
+		return 0;
+	case OPT_LOG_LEVEL:
+		level = lp_log_level_by_name(optarg);
+		if (level < 0)
+			return complain(a, ": not a log level; try info", optarg);
+		lp_log_set_level((enum lp_log_level)level);
+		return 0;
+	case OPT_VERSION:
+		(void)printf("livepush-controller %s\n", LP_VERSION);
+		return -1;
+	case OPT_HELP:
+		(void)fputs(usage, stdout);
+		return -1;
+	}
+	a->exit_status = EXIT_USAGE;
+	(void)fprintf(stderr, "livepush-controller: try --help\n");
+	return -1;
+}
+
+/* Returns 0 to go on, -1 to end with a->exit_status. */
+static int parse(struct args *a, int argc, char **argv)
+{
+	int id;
+
+	while ((id = getopt_long(argc, argv, "+", options, NULL)) != -1)
+		if (take_option(a, id) < 0)
+			return -1;
+	if (optind < argc) {
+		if (strcmp(argv[optind - 1], "--") != 0)
+			return complain(a, ": unexpected; put the command behind --", argv[optind]);
+		a->opts.command = argv + optind;
+	}
+	return 0;
+}
+
+static int read_secret(struct args *a)
+{
+	const char *env = getenv("LIVEPUSH_SECRET"), *fault;
+	struct lp_buf text;
+	int r;
+
+	if (a->secret_file) {
+		lp_buf_init(&text, LP_SECRET_MAX_BYTES + 2);
+		r = lp_read_file(AT_FDCWD, a->secret_file, &text);
+		if (r < 0 || !lp_buf_text(&text)) {
+			(void)fprintf(stderr,
+				      "livepush-controller: %s: cannot read the secret: %s\n",
+				      a->secret_file, strerror(-r));
+			lp_buf_finish(&text);
+			return -1;
+		}
+		a->secret = lp_xstrndup((const char *)text.data,
+					strcspn((const char *)text.data, "\r\n"));
+		lp_buf_finish(&text);
+	} else if (env) {
+		a->secret = lp_xstrdup(env);
+	}
+	/* Nobody who can look at our environment later should find it there. */
+	(void)unsetenv("LIVEPUSH_SECRET");
+	fault = a->secret ? lp_secret_fault(a->secret) : NULL;
+	if (fault)
+		return complain(a, fault, "the secret cannot be used: ");
+	a->opts.secret = a->secret;
+	return 0;
+}
+
+static int settle_paths(struct args *a)
+{
+	const char *tree = a->opts.tree ? a->opts.tree : ".", *port = getenv("PORT");
+
+	a->tree = realpath(tree, NULL);
+	if (!a->tree) {
+		(void)fprintf(stderr, "livepush-controller: %s: no such tree: %s\n", tree,
+			      strerror(errno));
+		return -1;
+	}
+	a->opts.tree = a->tree;
+	if (a->opts.listen)
+		return 0;
+	if (!port || !port[0])
+		return complain(a, "",
+				"no address to listen on: set PORT or give --listen ADDR:PORT");
+	a->listen = lp_xasprintf(":%s", port);
+	a->opts.listen = a->listen;
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct args a = {.opts = {.parent_fd = -1}};
+	struct lp_err err = {0};
+
+	if (parse(&a, argc, argv) == 0) {
+		a.exit_status = EXIT_FAILED;
+		if (read_secret(&a) == 0 && settle_paths(&a) == 0) {
+			a.exit_status = 0;
+			if (lp_instance_run(&a.opts, &err) < 0) {
+				(void)fprintf(stderr, "livepush-controller: %s\n", err.msg);
+				a.exit_status = EXIT_FAILED;
+			}
+		}
+	}
+	free(a.secret);
+	free(a.tree);
+	free(a.listen);
+	return a.exit_status;
+}

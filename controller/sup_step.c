@@ -1,0 +1,104 @@
+/* controller/sup_step.c: what each event means in each state. */
+#include "controller/sup_step.h"
+
+/* An event that cannot come in that state, or means nothing there. */
+#define IGNORED(state)                                                                             \
+	{                                                                                          \
+		true, state, 0                                                                     \
+	}
+
+static const struct lp_sup_step steps[LP_SUP_STATE_COUNT_][LP_EV_COUNT_] = {
+	[LP_SUP_IDLE] =
+		{
+			[LP_EV_PREPARE] = {true, LP_SUP_STARTING, LP_ACT_HOLD},
+			[LP_EV_BESIDE] = {true, LP_SUP_STARTING, LP_ACT_HOLD | LP_ACT_START},
+			[LP_EV_ALONE] = {true, LP_SUP_STARTING, LP_ACT_HOLD | LP_ACT_START_ALONE},
+			[LP_EV_NOTHING] = IGNORED(LP_SUP_IDLE),
+			[LP_EV_HEALTHY] = IGNORED(LP_SUP_IDLE),
+			[LP_EV_FAULT] = IGNORED(LP_SUP_IDLE),
+			[LP_EV_RELAPSE] = IGNORED(LP_SUP_IDLE),
+			[LP_EV_EXITED] = IGNORED(LP_SUP_IDLE),
+			[LP_EV_STOP] = {true, LP_SUP_STOPPING, LP_ACT_REFUSE},
+		},
+	[LP_SUP_STARTING] =
+		{
+			[LP_EV_PREPARE] = {true, LP_SUP_STARTING, LP_ACT_DROP},
+			[LP_EV_BESIDE] = {true, LP_SUP_STARTING, LP_ACT_DROP | LP_ACT_START},
+			[LP_EV_ALONE] = {true, LP_SUP_STARTING, LP_ACT_DROP | LP_ACT_START_ALONE},
+			[LP_EV_NOTHING] = {true, LP_SUP_IDLE, LP_ACT_DROP | LP_ACT_REFUSE},
+			[LP_EV_HEALTHY] = {true, LP_SUP_SERVING, LP_ACT_FORWARD},
+			[LP_EV_FAULT] = {true, LP_SUP_FAILED, LP_ACT_DROP | LP_ACT_REFUSE},
+			[LP_EV_RELAPSE] = {true, LP_SUP_BACKOFF, LP_ACT_DROP | LP_ACT_DELAY},
+			[LP_EV_EXITED] = IGNORED(LP_SUP_STARTING),
+			[LP_EV_STOP] = {true, LP_SUP_STOPPING, LP_ACT_DROP | LP_ACT_REFUSE},
+		},
+	[LP_SUP_SERVING] =
+		{
+			[LP_EV_PREPARE] = {true, LP_SUP_SWAPPING, 0},
+			[LP_EV_BESIDE] = {true, LP_SUP_SWAPPING, LP_ACT_START},
+			[LP_EV_ALONE] = {true,
+					 LP_SUP_STARTING, LP_ACT_HOLD | LP_ACT_LEAVE | LP_ACT_START_ALONE},
+			[LP_EV_NOTHING] = {true, LP_SUP_IDLE, LP_ACT_LEAVE | LP_ACT_REFUSE},
+			[LP_EV_HEALTHY] = IGNORED(LP_SUP_SERVING),
+			[LP_EV_FAULT] = IGNORED(LP_SUP_SERVING),
+			[LP_EV_RELAPSE] = IGNORED(LP_SUP_SERVING),
+			[LP_EV_EXITED] = {true, LP_SUP_BACKOFF, LP_ACT_HOLD | LP_ACT_DELAY},
+			[LP_EV_STOP] = {true, LP_SUP_STOPPING, LP_ACT_LEAVE | LP_ACT_REFUSE},
+		},
+	[LP_SUP_SWAPPING] =
+		{
+			[LP_EV_PREPARE] = {true, LP_SUP_SWAPPING, LP_ACT_DROP},
+			[LP_EV_BESIDE] = {true, LP_SUP_SWAPPING, LP_ACT_DROP | LP_ACT_START},
+			[LP_EV_ALONE] = {true,
+					 LP_SUP_STARTING, LP_ACT_HOLD | LP_ACT_DROP | LP_ACT_LEAVE | LP_ACT_START_ALONE},
+			[LP_EV_NOTHING] = {true,
+					   LP_SUP_IDLE, LP_ACT_DROP | LP_ACT_LEAVE | LP_ACT_REFUSE},
+			[LP_EV_HEALTHY] = {true, LP_SUP_SERVING, LP_ACT_FORWARD},
+			[LP_EV_FAULT] = {true, LP_SUP_SERVING, LP_ACT_DROP},
+			[LP_EV_RELAPSE] = {true, LP_SUP_SERVING, LP_ACT_DROP},
+			[LP_EV_EXITED] = {true, LP_SUP_STARTING, LP_ACT_HOLD},
+			[LP_EV_STOP] = {true, LP_SUP_STOPPING,
+					LP_ACT_DROP | LP_ACT_LEAVE | LP_ACT_REFUSE},
+		},
+	[LP_SUP_BACKOFF] =
+		{
+			[LP_EV_PREPARE] = {true, LP_SUP_STARTING, 0},
+			[LP_EV_BESIDE] = {true, LP_SUP_STARTING, LP_ACT_START},
+			[LP_EV_ALONE] = {true, LP_SUP_STARTING, LP_ACT_START_ALONE},
+			[LP_EV_NOTHING] = {true, LP_SUP_IDLE, LP_ACT_REFUSE},
+			[LP_EV_HEALTHY] = IGNORED(LP_SUP_BACKOFF),
+			[LP_EV_FAULT] = IGNORED(LP_SUP_BACKOFF),
+			[LP_EV_RELAPSE] = IGNORED(LP_SUP_BACKOFF),
+			[LP_EV_EXITED] = IGNORED(LP_SUP_BACKOFF),
+			[LP_EV_STOP] = {true, LP_SUP_STOPPING, LP_ACT_REFUSE},
+		},
+	[LP_SUP_FAILED] =
+		{
+			[LP_EV_PREPARE] = {true, LP_SUP_STARTING, LP_ACT_HOLD},
+			[LP_EV_BESIDE] = {true, LP_SUP_STARTING, LP_ACT_HOLD | LP_ACT_START},
+			[LP_EV_ALONE] = {true, LP_SUP_STARTING, LP_ACT_HOLD | LP_ACT_START_ALONE},
+			[LP_EV_NOTHING] = {true, LP_SUP_IDLE, LP_ACT_REFUSE},
+			[LP_EV_HEALTHY] = IGNORED(LP_SUP_FAILED),
+			[LP_EV_FAULT] = IGNORED(LP_SUP_FAILED),
+			[LP_EV_RELAPSE] = IGNORED(LP_SUP_FAILED),
+			[LP_EV_EXITED] = IGNORED(LP_SUP_FAILED),
+			[LP_EV_STOP] = {true, LP_SUP_STOPPING, LP_ACT_REFUSE},
+		},
+	[LP_SUP_STOPPING] =
+		{
+			[LP_EV_PREPARE] = IGNORED(LP_SUP_STOPPING),
+			[LP_EV_BESIDE] = IGNORED(LP_SUP_STOPPING),
+			[LP_EV_ALONE] = IGNORED(LP_SUP_STOPPING),
+			[LP_EV_NOTHING] = IGNORED(LP_SUP_STOPPING),
+			[LP_EV_HEALTHY] = IGNORED(LP_SUP_STOPPING),
+			[LP_EV_FAULT] = IGNORED(LP_SUP_STOPPING),
+			[LP_EV_RELAPSE] = IGNORED(LP_SUP_STOPPING),
+			[LP_EV_EXITED] = IGNORED(LP_SUP_STOPPING),
+			[LP_EV_STOP] = IGNORED(LP_SUP_STOPPING),
+		},
+};
+
+const struct lp_sup_step *lp_sup_step(enum lp_sup_state state, enum lp_sup_event event)
+{
+	return &steps[state][event];
+}

@@ -1,0 +1,210 @@
+/* controller/tree.c: opening a tree and finding one's way in it. */
+#include "controller/tree_internal.h"
+
+#include "common/base/lp_fs.h"
+#include "common/base/lp_mem.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define STAGE_DIR "stage"
+
+static int open_dirs(struct lp_tree *t, const char *path, struct lp_err *err)
+{
+	int r;
+
+	t->root_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (t->root_fd < 0)
+		return lp_err_set(err, errno, "%s: cannot open the tree", path);
+	if (mkdirat(t->root_fd, LP_STATE_DIR, 0700) < 0 && errno != EEXIST)
+		return lp_err_set(err, errno, "%s: cannot make '%s'", path, LP_STATE_DIR);
+	t->state_fd = lp_open_beneath(t->root_fd, LP_STATE_DIR, O_RDONLY | O_DIRECTORY, 0);
+	if (t->state_fd < 0)
+		return lp_err_set(err, -t->state_fd, "%s: cannot open '%s'", path, LP_STATE_DIR);
+	r = lp_owned_open(t, err);
+	if (r < 0)
+		return lp_err_wrap(err, r, "%s", path);
+	/* What an earlier run had staged and not committed is of no use. */
+	r = lp_remove_tree(t->state_fd, STAGE_DIR);
+	if (r == 0 && mkdirat(t->state_fd, STAGE_DIR, 0700) < 0)
+		r = -errno;
+	if (r < 0)
+		return lp_err_set(err, -r, "%s: cannot make '%s/%s'", path, LP_STATE_DIR,
+				  STAGE_DIR);
+	t->stage_fd = lp_open_beneath(t->state_fd, STAGE_DIR, O_RDONLY | O_DIRECTORY, 0);
+	if (t->stage_fd < 0)
+		return lp_err_set(err, -t->stage_fd, "%s: cannot open '%s/%s'", path, LP_STATE_DIR,
+				  STAGE_DIR);
+	return 0;
+}
+
+int lp_tree_open(struct lp_tree **out, const char *path, struct lp_err *err)
+{
+	struct lp_tree *t = lp_xcalloc(1, sizeof(*t));
+	int r;
+
+	t->root_fd = t->state_fd = t->stage_fd = t->log_fd = t->data_fd = t->parent_fd = -1;
+	t->index = lp_index_create();
+	t->data_hasher = lp_hasher_create();
+	r = open_dirs(t, path, err);
+	if (r < 0) {
+		lp_tree_close(t);
+		return r;
+	}
+	*out = t;
+	return 0;
+}
+
+void lp_tree_close(struct lp_tree *t)
+{
+	if (!t)
+		return;
+	lp_tree_drop(t);
+	lp_tree_forget_parent(t);
+	lp_auto_close(&t->root_fd);
+	lp_auto_close(&t->state_fd);
+	lp_auto_close(&t->stage_fd);
+	lp_auto_close(&t->log_fd);
+	lp_index_destroy(t->index);
+	lp_hasher_destroy(t->data_hasher);
+	free(t->ops);
+	free(t);
+}
+
+int lp_tree_fd(const struct lp_tree *t)
+{
+	return t->root_fd;
+}
+
+uint64_t lp_tree_revision(const struct lp_tree *t)
+{
+	return t->revision;
+}
+
+struct lp_digest lp_tree_root(struct lp_tree *t)
+{
+	return lp_index_root(t->index);
+}
+
+size_t lp_tree_count(const struct lp_tree *t)
+{
+	return lp_index_count(t->index);
+}
+
+uint64_t lp_tree_bytes(const struct lp_tree *t)
+{
+	return lp_index_bytes(t->index);
+}
+
+bool lp_tree_is_foreign(const struct lp_tree *t)
+{
+	int fd = openat(t->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	bool found = false;
+	struct dirent *e;
+
+	if (!dir) {
+		lp_auto_close(&fd);
+		return true; /* asking is safe */
+	}
+	while (!found && (e = readdir(dir)))
+		found = strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+			strcmp(e->d_name, LP_STATE_DIR) != 0;
+	(void)closedir(dir);
+	return found;
+}
+
+void lp_stage_name(uint64_t stage, char out[24])
+{
+	(void)snprintf(out, 24, "%llu", (unsigned long long)stage);
+}
+
+void lp_tree_forget_parent(struct lp_tree *t)
+{
+	free(t->parent_path);
+	t->parent_path = NULL;
+	lp_auto_close(&t->parent_fd);
+	t->parent_fd = -1;
+}
+
+/* mkdir -p that crosses no link. */
+static int make_dirs(struct lp_tree *t, const char *path)
+{
+	LP_AUTO_FREE char *copy = lp_xstrdup(path);
+	int r;
+
+	for (char *p = strchr(copy, '/');; p = strchr(p + 1, '/')) {
+		size_t dir_len;
+
+		if (p)
+			*p = '\0';
+		dir_len = lp_path_dir_len(copy);
+		{
+			LP_AUTO_FREE char *above = lp_xstrndup(copy, dir_len);
+			LP_AUTO_CLOSE int fd = lp_open_beneath(t->root_fd, dir_len ? above : ".",
+							       O_PATH | O_DIRECTORY, 0);
+
+			r = fd < 0                                                         ? fd
+			    : mkdirat(fd, lp_path_base(copy), 0755) < 0 && errno != EEXIST ? -errno
+											   : 0;
+		}
+		if (r < 0 || !p)
+			return r;
+		*p = '/';
+	}
+}
+
+int lp_tree_parent(struct lp_tree *t, const char *path)
+{
+	size_t len = lp_path_dir_len(path);
+	LP_AUTO_FREE char *dir = NULL;
+	int fd;
+
+	if (t->parent_path && strncmp(t->parent_path, path, len) == 0 &&
+	    t->parent_path[len] == '\0' && (len > 0 || t->parent_path[0] == '\0'))
+		return t->parent_fd;
+	dir = lp_xstrndup(path, len);
+	fd = lp_open_beneath(t->root_fd, len ? dir : ".", O_RDONLY | O_DIRECTORY, 0);
+	if (fd == -ENOENT) {
+		int r = make_dirs(t, dir);
+
+		if (r < 0)
+			return r;
+		fd = lp_open_beneath(t->root_fd, dir, O_RDONLY | O_DIRECTORY, 0);
+	}
+	if (fd < 0)
+		return fd;
+	lp_tree_forget_parent(t);
+	t->parent_fd = fd;
+	t->parent_path = lp_take_ptr(&dir);
+	return fd;
+}
+
+int lp_tree_hash(struct lp_tree *t, const char *path, struct lp_entry *out)
+{
+	LP_AUTO_CLOSE int fd = lp_open_beneath(t->root_fd, path, O_RDONLY | O_NONBLOCK, 0);
+	LP_AUTO_FREE uint8_t *piece = NULL;
+	const size_t piece_bytes = (size_t)128 * 1024;
+	struct lp_hasher *hasher;
+	struct stat st;
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	piece = lp_xcalloc(1, piece_bytes);
+	hasher = lp_hasher_create();
+	*out = (struct lp_entry){.kind = LP_KIND_FILE, .mode = (uint32_t)st.st_mode & 0777};
+	while ((n = read(fd, piece, piece_bytes)) > 0) {
+		lp_hasher_add(hasher, piece, (size_t)n);
+		out->size += (uint64_t)n;
+	}
+	out->digest = lp_hasher_get(hasher);
+	lp_hasher_destroy(hasher);
+	return n < 0 ? -errno : 0;
+}

@@ -1,0 +1,106 @@
+/* proxy/conn.h: a client connection and the request that runs on it. Each file that moves a request
+ * along has its functions here: conn.c (head and route), exchange.c (both directions), tunnel.c
+ * (after 101), respond.c (own answers and the end). Proxy thread only.
+ *
+ *   HEAD -> HELD -> RUN -> FLUSH -> HEAD ...     an exchange
+ *                    `--> TUNNEL                 after 101
+ *   FLUSH -> LINGER -> gone                      an answer before the request was read
+ */
+#ifndef LP_PROXY_CONN_H
+#define LP_PROXY_CONN_H
+
+#include "proxy/flow.h"
+#include "proxy/list.h"
+#include "proxy/sock.h"
+#include "proxy/timeq.h"
+#include "proxy/upstream.h"
+
+#include <netinet/in.h>
+
+enum lp_px_state {
+	LP_PX_HEAD,   /* waits for or reads a request head */
+	LP_PX_HELD,   /* waits for another table */
+	LP_PX_REDIAL, /* waits before it tries to connect again */
+	LP_PX_RUN,    /* has an upstream connection */
+	LP_PX_TUNNEL, /* passes raw bytes */
+	LP_PX_FLUSH,  /* sends the rest of a response */
+	LP_PX_LINGER, /* lets the client read the answer to a request that was not read whole */
+	LP_PX_DEAD,   /* closed, freed after the current events */
+};
+
+struct lp_px_conn {
+	struct lp_px_sock s;
+	struct lp_proxy *proxy;
+	struct lp_px_link link;    /* in all connections, or in the dead */
+	struct lp_px_link held;    /* in the queue of held requests */
+	struct lp_px_link running; /* in its upstream */
+	struct lp_px_link ready;   /* in the list of those with work left */
+	struct lp_px_timer timer;
+	enum lp_px_state state;
+	char ip[INET6_ADDRSTRLEN];
+
+	/* The request. */
+	struct lp_px_scan scan;
+	struct lp_px_upstream *upstream;
+	struct lp_px_upconn *up;
+	struct lp_px_buf replay; /* the rewritten request while it has no upstream connection */
+	struct lp_px_flow req;
+	struct lp_px_flow res;
+	uint64_t body_sent; /* bytes of the body that are gone for good */
+	uint64_t redial_until_ms;
+	uint8_t minor;
+	uint8_t dials;    /* upstream connections tried */
+	bool more;        /* the buffered bytes hold no whole head */
+	bool timing;      /* the timer for the head runs */
+	bool held_before; /* the hold timer runs */
+	bool keep_alive;  /* what the client wants, then what it gets */
+	bool is_head;
+	bool is_safe;
+	bool wants_upgrade;
+	bool res_begun; /* the final response head was written */
+	bool res_seen;  /* the upstream has answered something */
+	bool up_keep_alive;
+	struct lp_px_scan res_scan;
+};
+
+/* Takes an accepted descriptor. */
+void lp_px_conn_open(struct lp_proxy *p, int fd, const struct sockaddr *peer);
+
+/* Does what can be done without waiting. */
+void lp_px_conn_pump(struct lp_px_conn *c);
+
+/* What is due. */
+void lp_px_conn_expire(struct lp_px_conn *c);
+
+/* Routes a held request by the table in force. */
+void lp_px_conn_release(struct lp_px_conn *c);
+
+/* Closes the connection and what it uses; the memory is freed after the current events. abort: the
+ * client is to see an error. */
+void lp_px_conn_close(struct lp_px_conn *c, bool abort);
+
+/* Routes the request whose rewritten form is c->replay. */
+void lp_px_conn_reroute(struct lp_px_conn *c);
+
+/* Gets a connection to c->upstream for c->replay, pooled or (fresh) new. */
+void lp_px_exchange_start(struct lp_px_conn *c, bool fresh);
+
+/* One step of RUN. Returns whether something moved. */
+bool lp_px_exchange_step(struct lp_px_conn *c);
+
+/* The upstream connection failed or was cut: tries again where that is safe (cut: never), otherwise
+ * answers 502 or cuts the client. */
+void lp_px_exchange_fail(struct lp_px_conn *c, const char *cause, bool cut);
+
+/* One step of TUNNEL. */
+bool lp_px_tunnel_step(struct lp_px_conn *c);
+
+/* Answers by the proxy itself and goes to FLUSH; what is attached upstream is let go. text as in
+ * struct lp_px_answer. */
+void lp_px_respond(struct lp_px_conn *c, int status, const char *cause, const char *text);
+
+/* One step of FLUSH and LINGER. */
+bool lp_px_respond_flush(struct lp_px_conn *c);
+bool lp_px_respond_linger(struct lp_px_conn *c);
+
+#endif

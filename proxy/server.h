@@ -1,0 +1,84 @@
+/* proxy/server.h: the proxy itself: its thread, what other threads hand to it, and the listener.
+ * Everything is the proxy thread's but what the lock guards and the counters. */
+#ifndef LP_PROXY_SERVER_H
+#define LP_PROXY_SERVER_H
+
+#include "proxy/conn.h"
+#include "proxy/http.h"
+#include "proxy/list.h"
+#include "proxy/proxy.h"
+#include "proxy/route.h"
+#include "proxy/timeq.h"
+#include "proxy/upstream.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* Deadlines by their length. */
+enum lp_px_wait {
+	LP_PX_WAIT_HEAD,    /* for the rest of a head */
+	LP_PX_WAIT_IDLE,    /* for a request */
+	LP_PX_WAIT_HOLD,    /* for another table */
+	LP_PX_WAIT_CONNECT, /* for an upstream */
+	LP_PX_WAIT_REDIAL,  /* until a full unix socket is tried again */
+	LP_PX_WAIT_GONE,    /* for the response, after the client has closed its sending side */
+	LP_PX_WAIT_LINGER,  /* for the client to read an early answer */
+	LP_PX_WAIT_COUNT_,
+};
+
+struct lp_proxy {
+	struct lp_proxy_opts opts;
+	pthread_t thread;
+	int epoll_fd;
+	struct lp_px_sock event;    /* eventfd: other threads have posted something */
+	struct lp_px_sock listener; /* level-triggered */
+	uint16_t port;
+	bool paused; /* not accepting: out of descriptors or at max_conns */
+	uint64_t resume_ms;
+
+	uint64_t now_ms;
+	struct lp_px_timeq waits[LP_PX_WAIT_COUNT_];
+	struct lp_px_cache cache;
+	struct lp_px_link conns;
+	struct lp_px_link held;
+	struct lp_px_link ready;
+	struct lp_px_link dead_conns;
+	struct lp_px_link dead_upconns;
+	struct lp_px_table *table; /* NULL before the first */
+	struct lp_px_upstreams upstreams;
+	struct lp_px_head head; /* scratch: the head being parsed */
+
+	pthread_mutex_t lock;
+	pthread_cond_t applied;
+	struct lp_px_table *posted; /* tables to come into force, oldest first */
+	uint64_t last_posted;       /* numbers of tables */
+	uint64_t last_applied;
+	uint64_t *cuts;
+	size_t n_cuts;
+	size_t cuts_cap;
+	bool stop;
+
+	_Atomic uint64_t n_requests;
+	_Atomic uint64_t n_failed;
+	_Atomic uint32_t n_conns;
+	_Atomic uint32_t n_held;
+	_Atomic uint32_t n_active;
+};
+
+/* Opens the listening socket of opts->listen; sets p->port. Returns an owned descriptor or
+ * -errno. */
+int lp_px_listen_open(struct lp_proxy *p, struct lp_err *err) LP_MUST_USE;
+
+/* Accepts what waits, up to a bound. */
+void lp_px_listen_on_event(struct lp_px_sock *s, uint32_t events);
+
+/* Stops accepting until resume is called or a moment has passed. */
+void lp_px_listen_pause(struct lp_proxy *p);
+
+/* Accepts again if that is paused and there is room. */
+void lp_px_listen_resume(struct lp_proxy *p);
+
+/* Arms c's timer. */
+void lp_px_wait(struct lp_px_conn *c, enum lp_px_wait wait);
+
+#endif

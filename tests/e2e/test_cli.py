@@ -1,0 +1,183 @@
+"""The command line by itself: help, version, init, doctor, and how misuse is answered."""
+
+import json
+import os
+import re
+import subprocess
+import unittest
+
+import livepush_e2e as e2e
+
+COMMANDS = ("mount watch push flush restart status logs init doctor version help").split()
+MAX_COLUMNS = 100
+
+
+class Help(e2e.Case):
+    def assert_help(self, done):
+        self.assertEqual(done.stderr, "")
+        self.assertNotEqual(done.stdout, "")
+        long = [line for line in done.stdout.splitlines() if len(line.expandtabs()) > MAX_COLUMNS]
+        self.assertEqual(long, [])
+
+    def test_help_lists_every_command(self):
+        for arguments in (["help"], ["--help"], ["-h"], []):
+            done = self.succeed(*arguments)
+            self.assert_help(done)
+            for command in COMMANDS:
+                self.assertRegex(done.stdout, rf"(?m)^\s+{command}\b")
+
+    def test_help_of_every_command(self):
+        for command in COMMANDS:
+            with self.subTest(command=command):
+                done = self.succeed(command, "--help")
+                self.assert_help(done)
+                self.assertIn(f"livepush {command}", done.stdout)
+                self.assertEqual(self.succeed("help", command).stdout, done.stdout)
+
+    def test_help_of_the_controller(self):
+        done = subprocess.run([e2e.CONTROLLER, "--help"], capture_output=True, text=True,
+                              timeout=e2e.PATIENCE, env=self.env, check=True)
+        self.assert_help(done)
+        for option in ("--config", "--tree", "--listen", "--secret-file"):
+            self.assertIn(option, done.stdout)
+
+    def test_version(self):
+        text = self.succeed("version").stdout
+        self.assertRegex(text, r"\d+\.\d+\.\d+")
+        self.assertEqual(self.succeed("--version").stdout, text)
+        version = json.loads(self.succeed("version", "--json").stdout)
+        self.assertIn(version["version"], text)
+        done = subprocess.run([e2e.CONTROLLER, "--version"], capture_output=True, text=True,
+                              timeout=e2e.PATIENCE, env=self.env, check=True)
+        self.assertIn(version["version"], done.stdout)
+
+
+class Misuse(e2e.Case):
+    def test_an_unknown_command(self):
+        done = self.refused("wacth", saying=["wacth", "help"], status=2)
+        self.assertEqual(done.stdout, "")
+
+    def test_an_unknown_option(self):
+        for command in COMMANDS:
+            with self.subTest(command=command):
+                done = self.refused(command, "--no-such-option", saying=["--no-such-option"],
+                                    status=2)
+                self.assertEqual(done.stdout, "")
+
+    def test_too_few_and_too_many_arguments(self):
+        for arguments in (["watch"], ["mount"], ["push"], ["flush"], ["restart"], ["logs"],
+                          ["watch", "a", "b", "c"], ["flush", "a", "b"], ["version", "a"],
+                          ["status", "a", "b"]):
+            with self.subTest(arguments=arguments):
+                self.refused(*arguments, status=2)
+
+    def test_values_that_are_none(self):
+        for value in ("x", "-1", "", "99999999999999999999"):
+            with self.subTest(value=value):
+                self.refused("flush", "--timeout", value, "app", saying=["timeout"], status=2)
+
+    def test_the_controller(self):
+        for arguments, word in ((["--no-such-option"], "--no-such-option"),
+                                (["--listen", "nowhere"], "nowhere"), (["stray"], "stray")):
+            with self.subTest(arguments=arguments):
+                done = subprocess.run([e2e.CONTROLLER, *arguments], capture_output=True, text=True,
+                                      timeout=e2e.PATIENCE, cwd=self.dir,
+                                      env={**self.env, "LIVEPUSH_SECRET": e2e.SECRET}, check=False)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(word, done.stderr)
+
+
+class Init(e2e.Case):
+    # files of a project → words that its livepush.yml has to hold
+    PROJECTS = {
+        "python with app.py": ({"app.py": "x"}, ["python3", "app.py"]),
+        "python with requirements": ({"requirements.txt": "flask\n", "main.py": "x"},
+                                     ["python3", "main.py"]),
+        "node": ({"package.json": '{"scripts": {"start": "node server.js"}}', "server.js": ""},
+                 ["np", "start"]),
+        "node without scripts": ({"package.json": "{}", "index.js": ""}, ["node", "index.js"]),
+        "ruby": ({"Gemfile": "", "config.ru": ""}, ["rackup"]),
+        "go": ({"go.mod": "module x\n", "main.go": "package main\n"}, ["go "]),
+        "php": ({"index.php": "<?php"}, ["php -S"]),
+        "static": ({"index.html": "<p>"}, ["http.server"]),
+        "procfile": ({"Procfile": "web: ./serve --port $PORT\nworker: ./work\n", "app.py": "x"},
+                     ["./serve --port $PORT"]),
+    }
+
+    def test_every_kind_of_project(self):
+        for name, (files, words) in self.PROJECTS.items():
+            with self.subTest(project=name):
+                folder = self.dir / re.sub(r"\W", "-", name)
+                for path, content in files.items():
+                    e2e.write(folder / path, content)
+                self.succeed("init", cwd=folder)
+                text = (folder / "livepush.yml").read_text()
+                command = "\n".join(line for line in text.splitlines()
+                                    if not line.lstrip().startswith("#"))
+                for word in words:
+                    self.assertIn(word, command)
+                self.assertIn("#", text, "it is commented")
+                # What it wrote is a config that the other commands take.
+                done = self.livepush("doctor", cwd=folder)
+                self.assertNotIn("livepush.yml:", done.stdout + done.stderr)
+
+    def test_it_overwrites_nothing(self):
+        e2e.write(self.dir / "p/livepush.yml", "app: mine\n")
+        self.refused("init", cwd=self.dir / "p", saying=["livepush.yml"])
+        self.assertEqual((self.dir / "p/livepush.yml").read_text(), "app: mine\n")
+
+    def test_what_it_writes_for_a_static_site_runs(self):
+        folder = self.dir / "site"
+        e2e.write(folder / "index.html", "served")
+        self.succeed("init", cwd=folder)
+        _, url = self.session("watch", folder, "site")
+        self.assertEqual(e2e.body_of(url), "served")
+
+
+class Doctor(e2e.Case):
+    def test_every_line_is_ok_or_says_what_to_do(self):
+        folder = self.example("hello")
+        done = self.livepush("doctor", cwd=folder)
+        self.assertIn(done.returncode, (0, 1))
+        text = done.stdout.lower()
+        for word in ("fuse", "inotify"):
+            self.assertIn(word, text)
+        self.assertIn("ok", text)
+
+    def test_json(self):
+        done = self.livepush("doctor", "--json", cwd=self.example("hello"))
+        for line in done.stdout.splitlines():
+            self.assertIsInstance(json.loads(line), dict)
+
+    def test_it_finds_a_broken_config(self):
+        folder = self.example("hello")
+        e2e.write(folder / "livepush.yml", "comand: x\n")
+        done = self.livepush("doctor", cwd=folder)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("livepush.yml:1", done.stdout + done.stderr)
+
+
+class Status(e2e.Case):
+    def test_without_a_session(self):
+        done = self.succeed("status")
+        self.assertNotEqual(done.stdout + done.stderr, "")
+        for command in ("status", "flush", "restart", "logs"):
+            with self.subTest(command=command):
+                self.refused(command, "nobody", saying=["nobody"])
+
+    def test_output_for_people_goes_to_stdout_and_nothing_is_coloured_in_a_pipe(self):
+        self.assertNotIn("\033", self.succeed("help").stdout)
+        env = {"TERM": "xterm-256color"}
+        self.assertNotIn("\033", self.succeed("status", env=env).stdout)
+
+    def test_a_closed_pipe_is_no_crash(self):
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run([e2e.LIVEPUSH, "help"], stdout=writing, stderr=subprocess.PIPE,
+                              env=self.env, timeout=e2e.PATIENCE, check=False)
+        os.close(writing)
+        self.assertNotIn(b"Sanitizer", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,81 @@
+"""What a person sees: `watch` and `mount` on a terminal and in a pipe."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import threading
+import unittest
+
+import livepush_e2e as e2e
+
+
+class Terminal(e2e.Case):
+    def on_terminal(self, *args):
+        """A program on a pseudo-terminal: (process, what it printed so far as a function)."""
+        master, slave = pty.openpty()
+        process = subprocess.Popen([e2e.LIVEPUSH, *map(str, args)], env={**self.env,
+                                   "TERM": "xterm-256color"}, cwd=self.dir, stdin=slave,
+                                   stdout=slave, stderr=slave, start_new_session=True)
+        os.close(slave)
+        said = []
+
+        def read():
+            try:
+                while data := os.read(master, 4096):
+                    said.append(data)
+            except OSError:  # the other end is closed
+                pass
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+
+        def end():
+            process.kill()
+            process.wait()
+            reader.join(2)
+            os.close(master)
+
+        self.addCleanup(end)
+        return process, lambda: re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "",
+                                       b"".join(said).decode(errors="replace"))
+
+    def wait_said(self, said, *patterns):
+        for pattern in patterns:
+            e2e.wait_for(lambda pattern=pattern: re.search(pattern, said()),
+                         what=lambda pattern=pattern: f"{pattern!r} in:\n{said()}")
+
+    def test_a_calm_line_for_a_save_and_errors_in_full(self):
+        source = self.example("hello")
+        process, said = self.on_terminal("watch", source, "hello")
+        self.wait_said(said, r"http://127\.0\.0\.1:\d+")
+        e2e.replace(source / "app.py", "livepush!", "the terminal!")
+        self.wait_said(said, r"✓ 1 file → hello +[\d.]+ ms, restarted \d+ ms")
+        e2e.write(source / "app.py", "def broken(:\n")
+        self.wait_said(said, "SyntaxError", r"exited with status 1")
+        self.assertNotIn('{"event"', said())
+        process.send_signal(signal.SIGINT)
+        process.wait(e2e.PATIENCE)
+        self.assert_nothing_left()
+
+    def test_it_says_which_folder_to_edit(self):
+        source = self.example("hello")
+        _, said = self.on_terminal("watch", source, "hello")
+        self.wait_said(said, r"http://127\.0\.0\.1:\d+", "hello")
+
+    def test_in_a_pipe_there_are_no_control_characters(self):
+        source = self.example("hello")
+        watch = self.start(e2e.LIVEPUSH, "watch", source, "hello", env={"TERM": "xterm-256color"})
+
+        def printed():
+            return "\n".join(watch.lines + watch.errors)
+
+        e2e.wait_for(lambda: "http://127.0.0.1:" in printed())
+        e2e.replace(source / "app.py", "livepush!", "the pipe!")
+        e2e.wait_for(lambda: "restarted" in printed(), what=printed)
+        self.assertNotRegex(printed(), r"[\x1b\r]")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

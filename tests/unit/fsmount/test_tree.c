@@ -1,0 +1,551 @@
+/* tests/unit/fsmount/test_tree.c: what passes through the mount is the tree below, whoever uses it
+ * and however many at once. */
+#include "tests/unit/fsmount/fixture.h"
+
+#include "common/base/lp_clock.h"
+#include "common/base/lp_fs.h"
+#include "common/base/lp_mem.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+enum {
+	BIG_BYTES = 64 << 20,
+	PIECE_BYTES = 1 << 20,
+};
+
+/* A cheap stream of bytes that repeats nowhere near. */
+static void fill_pseudo_random(uint8_t *data, size_t len, uint64_t *seed)
+{
+	for (size_t i = 0; i < len; i++) {
+		*seed = *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+		data[i] = (uint8_t)(*seed >> 56);
+	}
+}
+
+static void assert_same_content(int a, int b)
+{
+	LP_AUTO_FREE uint8_t *from_a = malloc(PIECE_BYTES);
+	LP_AUTO_FREE uint8_t *from_b = malloc(PIECE_BYTES);
+	off_t at = 0;
+	ssize_t n;
+
+	assert_non_null(from_a);
+	assert_non_null(from_b);
+	do {
+		n = pread(a, from_a, PIECE_BYTES, at);
+		assert_true(n >= 0);
+		assert_int_equal(pread(b, from_b, PIECE_BYTES, at), n);
+		assert_memory_equal(from_a, from_b, (size_t)n);
+		at += n;
+	} while (n > 0);
+}
+
+static void write_pseudo_random(int fd)
+{
+	LP_AUTO_FREE uint8_t *piece = malloc(PIECE_BYTES);
+	uint64_t seed = 1;
+
+	assert_non_null(piece);
+	for (int i = 0; i < BIG_BYTES / PIECE_BYTES; i++) {
+		fill_pseudo_random(piece, PIECE_BYTES, &seed);
+		assert_int_equal(lp_write_all(fd, piece, PIECE_BYTES), 0);
+	}
+}
+
+static void content__of_a_large_file_is_equal_above_and_below(void **state)
+{
+	const int flags = O_RDWR | O_CREAT | O_CLOEXEC;
+	struct fx *fx = *state;
+
+	for (int written_below = 0; written_below < 2; written_below++) {
+		const char *name = written_below != 0 ? "below" : "above";
+		int above = written_below != 0 ? -1 : open(fx_path(fx, name), flags, 0644);
+		int below = openat(fx->root_fd, name, flags, 0644);
+
+		write_pseudo_random(written_below != 0 ? below : above);
+		if (above >= 0) {
+			assert_same_content(above, below); /* by way of the kernel's cache */
+			assert_int_equal(close(above), 0);
+			fx_expect(fx, LP_EVENT_CHANGED, name, NULL);
+		}
+		above = open(fx_path(fx, name), O_RDONLY | O_CLOEXEC);
+		assert_true(above >= 0);
+		assert_same_content(above, below);
+		assert_int_equal(close(above), 0);
+		assert_int_equal(close(below), 0);
+	}
+}
+
+static void calls__on_content_reach_the_file_below(void **state)
+{
+	struct fx *fx = *state;
+	int a = open(fx_path(fx, "f"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	int b = open(fx_path(fx, "g"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	struct stat st;
+	char text[16] = "";
+
+	assert_int_equal(pwrite(a, "hello", 5, 1 << 20), 5);
+	assert_int_equal(lseek(a, 0, SEEK_DATA), 1 << 20);
+	assert_int_equal(lseek(a, 0, SEEK_HOLE), 0);
+	assert_int_equal(fallocate(a, 0, 0, 2 << 20), 0);
+	assert_int_equal(fstatat(fx->root_fd, "f", &st, 0), 0);
+	assert_int_equal(st.st_size, 2 << 20);
+	assert_int_equal(lseek(a, 1 << 20, SEEK_SET), 1 << 20);
+	assert_int_equal(copy_file_range(a, NULL, b, NULL, 5, 0), 5);
+	assert_int_equal(pread(b, text, sizeof(text), 0), 5);
+	assert_string_equal(text, "hello");
+	assert_int_equal(fsync(a), 0);
+	assert_int_equal(fdatasync(b), 0);
+	assert_int_equal(flock(a, LOCK_EX | LOCK_NB), 0);
+	assert_int_equal(close(a), 0);
+	fx_expect(fx, LP_EVENT_CHANGED, "f", NULL);
+	assert_int_equal(close(b), 0);
+	fx_expect(fx, LP_EVENT_CHANGED, "g", "hello");
+}
+
+static void append__goes_to_the_end_whoever_moved_it(void **state)
+{
+	struct fx *fx = *state;
+	int a = open(fx_path(fx, "log"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	int b = openat(fx->root_fd, "log", O_WRONLY | O_APPEND | O_CLOEXEC);
+
+	assert_int_equal(write(a, "1", 1), 1);
+	assert_int_equal(write(b, "2", 1), 1);
+	assert_int_equal(write(a, "3", 1), 1);
+	assert_int_equal(fcntl(a, F_SETFL, 0), 0);
+	assert_int_equal(pwrite(a, "x", 1, 0), 1);
+	assert_int_equal(fcntl(a, F_SETFL, O_APPEND), 0);
+	assert_int_equal(write(b, "4", 1), 1);
+	assert_int_equal(write(a, "5", 1), 1);
+	assert_int_equal(close(a), 0);
+	assert_int_equal(close(b), 0);
+	fx_expect(fx, LP_EVENT_CHANGED, "log", "x2345");
+}
+
+static void attributes__are_those_below(void **state)
+{
+	struct fx *fx = *state;
+	struct timespec times[2] = {{.tv_sec = 11, .tv_nsec = 12}, {.tv_sec = 13, .tv_nsec = 14}};
+	char text[16] = "";
+	struct stat above;
+	struct stat below;
+
+	fx_write(fx, "f", "x");
+	assert_int_equal(chmod(fx_path(fx, "f"), 0751), 0);
+	assert_int_equal(utimensat(AT_FDCWD, fx_path(fx, "f"), times, 0), 0);
+	fx_skip(fx, 3);
+	assert_int_equal(stat(fx_path(fx, "f"), &above), 0);
+	assert_int_equal(fstatat(fx->root_fd, "f", &below, 0), 0);
+	assert_int_equal(above.st_mode, S_IFREG | 0751);
+	assert_int_equal(above.st_mtim.tv_nsec, 14);
+	above.st_dev = below.st_dev;
+	above.st_blksize = below.st_blksize;
+	above.st_atim = below.st_atim; /* the fixture has read it */
+	assert_memory_equal(&above, &below, sizeof(above));
+	assert_int_equal(symlink("some/where", fx_path(fx, "l")), 0);
+	fx_skip(fx, 1);
+	assert_int_equal(readlink(fx_path(fx, "l"), text, sizeof(text)), 10);
+	assert_string_equal(text, "some/where");
+	assert_int_equal(utimensat(AT_FDCWD, fx_path(fx, "l"), times, AT_SYMLINK_NOFOLLOW), 0);
+	fx_skip(fx, 1);
+	assert_int_equal(fstatat(fx->root_fd, "l", &below, AT_SYMLINK_NOFOLLOW), 0);
+	assert_int_equal(below.st_mtim.tv_sec, 13);
+}
+
+static void xattrs__pass_through(void **state)
+{
+	struct fx *fx = *state;
+	char text[32] = "";
+	int below;
+
+	fx_write(fx, "f", "x");
+	fx_skip(fx, 1);
+	if (setxattr(fx_path(fx, "f"), "user.lp", "value", 5, XATTR_CREATE) < 0) {
+		assert_int_equal(errno, EOPNOTSUPP); /* the file system of /tmp has none */
+		return;
+	}
+	assert_int_equal(setxattr(fx_path(fx, "f"), "user.lp", "x", 1, XATTR_CREATE), -1);
+	assert_int_equal(errno, EEXIST);
+	assert_int_equal(getxattr(fx_path(fx, "f"), "user.lp", NULL, 0), 5);
+	assert_int_equal(getxattr(fx_path(fx, "f"), "user.lp", text, 2), -1);
+	assert_int_equal(errno, ERANGE);
+	assert_int_equal(getxattr(fx_path(fx, "f"), "user.lp", text, sizeof(text)), 5);
+	assert_string_equal(text, "value");
+	assert_int_equal(listxattr(fx_path(fx, "f"), text, sizeof(text)), 8);
+	assert_string_equal(text, "user.lp");
+	below = openat(fx->root_fd, "f", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(fgetxattr(below, "user.lp", NULL, 0), 5);
+	assert_int_equal(removexattr(fx_path(fx, "f"), "user.lp"), 0);
+	assert_int_equal(fgetxattr(below, "user.lp", NULL, 0), -1);
+	assert_int_equal(errno, ENODATA);
+	assert_int_equal(close(below), 0);
+}
+
+static bool is_seen(void *arg)
+{
+	struct stat st;
+
+	return stat(arg, &st) == 0 && st.st_size == 3;
+}
+
+/* A bit over a second: what the kernel may believe, and time for a busy machine. */
+static void change__underneath_is_seen_within_a_second(void **state)
+{
+	struct fx *fx = *state;
+	char path[PATH_MAX + 8];
+	char text[8] = "";
+	uint64_t begin_us;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/f", fx->dir);
+	assert_int_equal(access(path, F_OK), -1); /* now the kernel knows that it is not there */
+	fd = openat(fx->root_fd, "f", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	begin_us = lp_now_us();
+	assert_int_equal(write(fd, "old", 3), 3);
+	fx_wait_until(is_seen, path);
+	assert_true(lp_now_us() - begin_us < 1500 * 1000);
+	fx_wait_until(is_seen, path);
+	assert_int_equal(pwrite(fd, "new", 3, 0), 3);
+	assert_int_equal(close(fd), 0);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(read(fd, text, sizeof(text)), 3);
+	assert_string_equal(text, "new");
+	assert_int_equal(close(fd), 0);
+}
+
+static void listing__shows_every_entry_once(void **state)
+{
+	enum { N = 3000 };
+	struct fx *fx = *state;
+	LP_AUTO_FREE uint8_t *seen = lp_xcalloc(N, 1);
+	struct dirent *de;
+	long middle = 0;
+	int n = 0;
+	DIR *dir;
+
+	for (int i = 0; i < N; i++) {
+		char name[32];
+		int fd;
+
+		(void)snprintf(name, sizeof(name), "a-file-with-number-%d", i);
+		fd = openat(fx->root_fd, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+		assert_int_equal(close(fd), 0);
+	}
+	dir = opendir(fx->dir);
+	assert_non_null(dir);
+	while ((de = readdir(dir)) != NULL) {
+		int i;
+
+		if (sscanf(de->d_name, "a-file-with-number-%d", &i) != 1)
+			continue;
+		assert_in_range(i, 0, N - 1);
+		assert_int_equal(seen[i]++, 0);
+		assert_int_equal(de->d_type, DT_REG);
+		if (++n == N / 2)
+			middle = telldir(dir);
+	}
+	assert_int_equal(n, N);
+	seekdir(dir, middle);
+	for (n = 0; readdir(dir) != NULL; n++)
+		;
+	assert_in_range(n, N / 2, N / 2 + 2);
+	rewinddir(dir);
+	for (n = 0; readdir(dir) != NULL; n++)
+		;
+	assert_int_equal(n, N + 2);
+	assert_int_equal(closedir(dir), 0);
+}
+
+static int make_as_other_user(struct fx *fx)
+{
+	const gid_t groups[] = {4321};
+	struct stat st;
+	int fd;
+
+	if (setgroups(1, groups) < 0 || setgid(2345) < 0 || setuid(1234) < 0)
+		return 1;
+	(void)umask(027);
+	fd = open(fx_path(fx, "shared/f"), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != 1234 || st.st_gid != 2345 ||
+	    (st.st_mode & 07777) != 0640)
+		return 2;
+	if (mkdir(fx_path(fx, "shared/d"), 0777) < 0 || stat(fx_path(fx, "shared/d"), &st) < 0 ||
+	    st.st_uid != 1234 || (st.st_mode & 07777) != 0750)
+		return 3;
+	if (symlink("f", fx_path(fx, "shared/l")) < 0 || lstat(fx_path(fx, "shared/l"), &st) < 0 ||
+	    st.st_uid != 1234)
+		return 4;
+	if (open(fx_path(fx, "private/f"), O_RDONLY | O_CLOEXEC) >= 0 || errno != EACCES)
+		return 5;
+	if (unlink(fx_path(fx, "private")) == 0)
+		return 6;
+	return 0;
+}
+
+/* The directory is open to a group that only the caller is in. */
+static void users__have_their_own_rights_and_files(void **state)
+{
+	struct fx *fx = *state;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip(); /* the mount is for one user only */
+	assert_int_equal(chmod(fx->dir, 0755), 0);
+	assert_int_equal(mkdir(fx_path(fx, "shared"), 0775), 0);
+	assert_int_equal(chown(fx_path(fx, "shared"), 0, 4321), 0);
+	assert_int_equal(chmod(fx_path(fx, "shared"), 0770), 0);
+	assert_int_equal(mkdir(fx_path(fx, "private"), 0700), 0);
+	fx_skip(fx, 5);
+	pid = fork();
+	if (pid == 0)
+		_exit(make_as_other_user(fx));
+	fx_reap(pid);
+	fx_expect(fx, LP_EVENT_SUBTREE, "shared/d", NULL);
+	fx_expect(fx, LP_EVENT_CHANGED, "shared/l", NULL);
+	fx_expect(fx, LP_EVENT_CHANGED, "shared/f", NULL);
+}
+
+static void set_id_bits__go_when_the_file_is_written(void **state)
+{
+	struct fx *fx = *state;
+	struct stat st;
+	int fd;
+
+	fx_write(fx, "f", "x");
+	assert_int_equal(chmod(fx_path(fx, "f"), 06755), 0);
+	fx_skip(fx, 2);
+	fd = open(fx_path(fx, "f"), O_WRONLY | O_CLOEXEC);
+	assert_int_equal(fchown(fd, 1, 1) == 0 || geteuid() != 0, 1);
+	assert_int_equal(fstatat(fx->root_fd, "f", &st, 0), 0);
+	assert_int_equal(st.st_mode & 06000, geteuid() == 0 ? 0 : 06000);
+	assert_int_equal(close(fd), 0);
+	if (geteuid() == 0)
+		fx_skip(fx, 1);
+}
+
+enum {
+	FEW_DESCRIPTORS = 400,
+	MANY_FILES = 2000,
+};
+
+static const char *nth_name(int i)
+{
+	static char name[32];
+
+	(void)snprintf(name, sizeof(name), "d%d/f%d", i % 10, i);
+	return name;
+}
+
+static int count_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (dir != NULL && readdir(dir) != NULL)
+		n++;
+	if (dir != NULL)
+		(void)closedir(dir);
+	return n;
+}
+
+static void ignore_event(void *ctx, const struct lp_event *ev)
+{
+	(void)ctx;
+	(void)ev;
+}
+
+/* Walks over more files than it may have descriptors. Returns an exit code. */
+static int walk_with_few_descriptors(struct fx *fx)
+{
+	struct rlimit limit = {.rlim_cur = FEW_DESCRIPTORS, .rlim_max = FEW_DESCRIPTORS};
+	struct lp_fsmount_opts opts = {.root_fd = fx->root_fd,
+				       .root_path = fx->dir,
+				       .mountpoint = fx->dir,
+				       .on_event = ignore_event};
+	struct lp_fsmount *m;
+	struct stat st;
+
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || lp_fsmount_start(&m, &opts, NULL) < 0)
+		return 1;
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < MANY_FILES; i++) {
+			if (stat(fx_path(fx, nth_name(i)), &st) == 0)
+				continue;
+			(void)fprintf(stderr, "stat %s: %s\n", nth_name(i), strerror(errno));
+			return 2;
+		}
+	}
+	if (count_descriptors() >= FEW_DESCRIPTORS)
+		return 3;
+	return lp_fsmount_stop(m) == 0 ? 0 : 4;
+}
+
+static void inodes__stay_within_the_limit_of_open_files(void **state)
+{
+	struct fx *fx = *state;
+	pid_t pid;
+
+	for (int i = 0; i < MANY_FILES; i++) {
+		char dir[16];
+		int fd;
+
+		(void)snprintf(dir, sizeof(dir), "d%d", i % 10);
+		(void)mkdirat(fx->root_fd, dir, 0755);
+		fd = openat(fx->root_fd, nth_name(i), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+		assert_int_equal(close(fd), 0);
+	}
+	pid = fork();
+	if (pid == 0)
+		_exit(walk_with_few_descriptors(fx));
+	fx_reap(pid);
+}
+
+struct hammer {
+	struct fx *fx;
+	int id;
+	int failures;
+};
+
+/* What one thread of the storm does: names of its own in a directory of all. */
+static void *hammer(void *arg)
+{
+	enum { ROUNDS = 150 };
+	struct hammer *h = arg;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		char name[64];
+		char other[64];
+		char text[64];
+		int len = snprintf(text, sizeof(text), "thread %d round %d", h->id, i);
+		int fd;
+
+		(void)snprintf(name, sizeof(name), "d%d/t%d-%d", i % 5, h->id, i % 20);
+		(void)snprintf(other, sizeof(other), "d%d/t%d-%d", (i + 1) % 5, h->id, i % 7);
+		fd = open(fx_path(h->fx, name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+		h->failures += fd < 0 || write(fd, text, (size_t)len) != len || close(fd) < 0;
+		h->failures += rename(fx_path(h->fx, name), fx_path(h->fx, other)) < 0;
+		if (i % 3 == 0)
+			h->failures += unlink(fx_path(h->fx, other)) < 0;
+	}
+	return NULL;
+}
+
+struct lister {
+	struct fx *fx;
+	atomic_bool stop;
+};
+
+static void *keep_listing(void *arg)
+{
+	struct lister *l = arg;
+
+	while (!atomic_load(&l->stop)) {
+		for (int i = 0; i < 5; i++) {
+			char name[16];
+			DIR *dir;
+
+			(void)snprintf(name, sizeof(name), "d%d", i);
+			dir = opendir(fx_path(l->fx, name));
+			while (dir != NULL && readdir(dir) != NULL)
+				;
+			if (dir != NULL)
+				(void)closedir(dir);
+		}
+	}
+	return NULL;
+}
+
+/* Whether every file below has been reported. */
+static void assert_all_reported(struct fx *fx, const char *dir_name)
+{
+	int fd = openat(fx->root_fd, dir_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fdopendir(fd);
+	struct dirent *de;
+
+	assert_non_null(dir);
+	while ((de = readdir(dir)) != NULL) {
+		char path[300];
+		bool found = de->d_name[0] == '.';
+
+		(void)snprintf(path, sizeof(path), "%s/%s", dir_name, de->d_name);
+		for (size_t i = 0; i < fx->n_events && !found; i++)
+			found = strcmp(fx->events[i].path, path) == 0;
+		if (!found)
+			fail_msg("'%s' was not reported", path);
+	}
+	assert_int_equal(closedir(dir), 0);
+}
+
+static void storm__leaves_equal_trees(void **state)
+{
+	enum { THREADS = 8 };
+	struct fx *fx = *state;
+	struct hammer hammers[THREADS];
+	struct lister lister = {.fx = fx};
+	pthread_t threads[THREADS];
+	pthread_t listing;
+	char script[128];
+
+	for (int i = 0; i < 5; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "d%d", i);
+		assert_int_equal(mkdir(fx_path(fx, name), 0755), 0);
+	}
+	assert_int_equal(pthread_create(&listing, NULL, keep_listing, &lister), 0);
+	for (int i = 0; i < THREADS; i++) {
+		hammers[i] = (struct hammer){.fx = fx, .id = i};
+		assert_int_equal(pthread_create(&threads[i], NULL, hammer, &hammers[i]), 0);
+	}
+	for (int i = 0; i < THREADS; i++) {
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+		assert_int_equal(hammers[i].failures, 0);
+	}
+	atomic_store(&lister.stop, true);
+	assert_int_equal(pthread_join(listing, NULL), 0);
+	(void)snprintf(script, sizeof(script), "diff -r . /proc/%d/fd/%d", (int)getpid(),
+		       fx->root_fd);
+	fx_sh(fx->dir, script);
+	assert_int_equal(fx_unmount(fx), 0);
+	for (int i = 0; i < 5; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "d%d", i);
+		assert_all_reported(fx, name);
+	}
+	fx_skip(fx, fx_count(fx) - fx->n_expected);
+}
+
+int main(void)
+{
+#define U(name) cmocka_unit_test_setup_teardown(name, fx_setup_unmounted, fx_teardown)
+#define M(name) cmocka_unit_test_setup_teardown(name, fx_setup, fx_teardown)
+	const struct CMUnitTest tests[] = {
+		M(content__of_a_large_file_is_equal_above_and_below),
+		M(calls__on_content_reach_the_file_below),
+		M(append__goes_to_the_end_whoever_moved_it),
+		M(attributes__are_those_below),
+		M(xattrs__pass_through),
+		M(change__underneath_is_seen_within_a_second),
+		M(listing__shows_every_entry_once),
+		M(users__have_their_own_rights_and_files),
+		M(set_id_bits__go_when_the_file_is_written),
+		U(inodes__stay_within_the_limit_of_open_files),
+		M(storm__leaves_equal_trees),
+	};
+#undef U
+#undef M
+
+	fx_skip_without_fuse();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
