@@ -135,8 +135,14 @@ static void check_app(struct doctor *d, const char *app, const struct lp_conf *c
 		return;
 	}
 	if (target.embedded) {
-		report(d, true, "app", "'%s' runs on this machine: %s", app,
-		       conf->command.argv[conf->command.n - 1]);
+		struct lp_buf command = {0};
+		int r = 0;
+
+		for (size_t i = 0; i < conf->command.n && r == 0; i++)
+			r = lp_buf_addf(&command, "%s%s", i ? " " : "", conf->command.argv[i]);
+		report(d, r == 0, "app", "'%s' runs on this machine: %.*s", app, (int)command.len,
+		       (const char *)command.data);
+		lp_buf_finish(&command);
 	} else {
 		missing = lp_observer_run(&target, 10000, &ops, NULL, &err);
 		if (missing < 0)

@@ -82,7 +82,7 @@ struct lp_fd_path {
 struct lp_fd_path lp_fs_fd_path(int fd);
 
 /* Opens what an O_PATH descriptor refers to. Returns an owned descriptor or -errno. */
-int lp_fs_reopen(struct lp_fsmount *m, int path_fd, int flags) LP_MUST_USE;
+int lp_fs_reopen(const struct lp_fsmount *m, int path_fd, int flags) LP_MUST_USE;
 
 /* lp_inode_lookup, keeping within the limit of open files. */
 int lp_fs_lookup(struct lp_fsmount *m, const struct lp_inode *parent, const char *name,

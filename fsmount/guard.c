@@ -22,13 +22,22 @@ struct plan {
 	int fd;
 };
 
-/* Whether a FUSE mount without a server is there. A mount of somebody else answers, and is left
- * alone. While the threads of the dead process are still going away the call waits for them. */
-static bool is_dead_mount(const char *mountpoint)
+/* The mount is taken by a descriptor of this number, so that it is surely the one looked at that is
+ * detached, and not one that somebody has put there since. */
+#define MOUNT_FD      3
+#define MOUNT_FD_PATH "/proc/self/fd/3"
+
+/* Whether a FUSE mount without a server is there; then MOUNT_FD is its root. A mount of somebody
+ * else answers, and is left alone. While the threads of the dead process are still going away the
+ * call waits for them. */
+static bool find_dead_mount(const char *mountpoint)
 {
+	int fd = open(mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct statfs sf;
 
-	return statfs(mountpoint, &sf) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+	if (fd < 0 || (fd != MOUNT_FD && dup2(fd, MOUNT_FD) < 0))
+		return false;
+	return fstatfs(MOUNT_FD, &sf) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
 }
 
 static void reset_signals(void)
@@ -59,9 +68,9 @@ static void __attribute__((noreturn)) guard(const struct plan *plan)
 	do
 		n = read(STDIN_FILENO, &byte, 1);
 	while (n < 0 && errno == EINTR);
-	if (n != 0 || !is_dead_mount(plan->mountpoint))
+	if (n != 0 || !find_dead_mount(plan->mountpoint))
 		_exit(0);
-	if (umount2(plan->mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) == 0 || plan->argv[0] == NULL)
+	if (umount2(MOUNT_FD_PATH, MNT_DETACH) == 0 || errno != EPERM || plan->argv[0] == NULL)
 		_exit(0);
 	reset_signals();
 	(void)execve(plan->argv[0], plan->argv, plan->envp);

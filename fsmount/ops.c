@@ -21,7 +21,7 @@ enum {
  * DONT_MASK, POSIX_ACL: the file system below applies the caller's umask or the directory's
  * default ACL, and the kernel enforces the ACLs. */
 static const unsigned int CAPS_WANTED =
-	FUSE_CAP_DONT_MASK | FUSE_CAP_POSIX_ACL | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_SPLICE_WRITE;
+	FUSE_CAP_DONT_MASK | FUSE_CAP_POSIX_ACL | FUSE_CAP_CACHE_SYMLINKS;
 
 /* WRITEBACK_CACHE: with it sizes and times are the kernel's, so that what changes underneath would
  * stay hidden, and content may come after the close that we report. Without it a write has arrived
@@ -90,30 +90,21 @@ struct lp_fd_path lp_fs_fd_path(int fd)
 	return path;
 }
 
-int lp_fs_reopen(struct lp_fsmount *m, int path_fd, int flags)
+int lp_fs_reopen(const struct lp_fsmount *m, int path_fd, int flags)
 {
 	char name[16];
-	int tries = 0;
 	int fd;
 
 	(void)snprintf(name, sizeof(name), "%d", path_fd);
-	do
-		fd = openat(m->proc_fd, name, (flags & ~O_NOFOLLOW) | O_CLOEXEC);
-	while (fd < 0 && lp_trim_make_room(&m->trim, -errno, &tries));
+	fd = openat(m->proc_fd, name, (flags & ~O_NOFOLLOW) | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 
 int lp_fs_lookup(struct lp_fsmount *m, const struct lp_inode *parent, const char *name,
 		 struct stat *st, struct lp_inode **out)
 {
-	int tries = 0;
-	int r;
-
-	do
-		r = lp_inode_lookup(&m->inodes, parent, name, st, out);
-	while (r < 0 && lp_trim_make_room(&m->trim, r, &tries));
-	lp_trim_poke(&m->trim);
-	return r;
+	lp_trim_grow(&m->trim);
+	return lp_inode_lookup(&m->inodes, parent, name, st, out);
 }
 
 void lp_open_add(struct lp_fsmount *m, struct lp_open *open, struct lp_inode *inode)

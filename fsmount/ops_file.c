@@ -145,6 +145,7 @@ void lp_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
 	struct stat st;
 	int path_fd;
 
+	lp_trim_grow(&m->trim);
 	lp_fs_act_begin(m, req);
 	fd = openat(dir->fd, name, flags, mode);
 	lp_fs_act_end(m, req);
@@ -170,7 +171,6 @@ void lp_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
 	else
 		lp_report_inode(m, h->open.inode);
 	set_open_flags(m, h, fi);
-	lp_trim_poke(&m->trim);
 	reply_create(req, h, &st, fi);
 }
 

@@ -51,8 +51,8 @@ static ssize_t write_caller(struct lp_handle *h, struct fuse_bufvec *in, off_t o
 
 /* Writes pages of a mapping. The kernel picks any handle for them, and on a descriptor with
  * O_APPEND they would not land at their offset. */
-static ssize_t write_pages(struct lp_fsmount *m, const struct lp_handle *h, struct fuse_bufvec *in,
-			   off_t off)
+static ssize_t write_pages(const struct lp_fsmount *m, const struct lp_handle *h,
+			   struct fuse_bufvec *in, off_t off)
 {
 	LP_AUTO_CLOSE int plain = -1;
 	struct fuse_bufvec out = fd_buffer(h->fd, off, fuse_buf_size(in));

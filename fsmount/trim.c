@@ -19,10 +19,10 @@ enum {
 	BATCH = 128,
 	/* The kernel's answers take a moment; then the rest is looked at again. */
 	PAUSE_US = 1000,
-	/* How often, and how long each time, a request waits for room: not long, because it may be
-	 * this very request's directory that the trimming waits for. */
-	ROOM_TRIES = 50,
-	ROOM_WAIT_US = 2000,
+	/* What a look-up waits when there is hardly any room. In all of that time its directory is
+	 * locked, and the trimming may have to wait for the same lock: so better often than long.
+	 */
+	BRAKE_US = 1000,
 };
 
 /* Makes the kernel drop the name behind which the inode was last seen. */
@@ -103,10 +103,12 @@ static bool wait_for_work(struct lp_trim *t)
 	(void)pthread_mutex_lock(&t->lock);
 	if (lp_inodes_count(&t->m->inodes) > t->high)
 		(void)pthread_cond_timedwait(&t->wake, &t->lock, &at);
-	else
-		atomic_store(&t->wanted, false);
-	while (!t->stopping && lp_inodes_count(&t->m->inodes) <= t->high)
+	/* First the flag, then the count: who makes the table grow does it the other way round. */
+	atomic_store(&t->wanted, false);
+	while (!t->stopping && lp_inodes_count(&t->m->inodes) <= t->high) {
 		(void)pthread_cond_wait(&t->wake, &t->lock);
+		atomic_store(&t->wanted, false);
+	}
 	go_on = !t->stopping;
 	(void)pthread_mutex_unlock(&t->lock);
 	return go_on;
@@ -128,7 +130,8 @@ int lp_trim_start(struct lp_trim *t, struct lp_fsmount *m, size_t nofile, struct
 	sigset_t before;
 	int e;
 
-	*t = (struct lp_trim){.m = m, .high = nofile / 4 * 3, .low = nofile / 2};
+	*t = (struct lp_trim){
+		.m = m, .low = nofile / 8 * 3, .high = nofile / 2, .brake = nofile / 4 * 3};
 	(void)pthread_mutex_init(&t->lock, NULL);
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -147,25 +150,18 @@ int lp_trim_start(struct lp_trim *t, struct lp_fsmount *m, size_t nofile, struct
 	return 0;
 }
 
-void lp_trim_poke(struct lp_trim *t)
+void lp_trim_grow(struct lp_trim *t)
 {
-	if (lp_inodes_count(&t->m->inodes) <= t->high || atomic_exchange(&t->wanted, true))
-		return;
-	(void)pthread_mutex_lock(&t->lock);
-	(void)pthread_cond_signal(&t->wake);
-	(void)pthread_mutex_unlock(&t->lock);
-}
+	const struct timespec brake = {.tv_nsec = BRAKE_US * 1000L};
+	size_t n = lp_inodes_count(&t->m->inodes);
 
-bool lp_trim_make_room(struct lp_trim *t, int r, int *tries)
-{
-	const struct timespec moment = {.tv_nsec = ROOM_WAIT_US * 1000L};
-
-	if ((r != -EMFILE && r != -ENFILE) || *tries >= ROOM_TRIES)
-		return false;
-	++*tries;
-	lp_trim_poke(t);
-	(void)nanosleep(&moment, NULL);
-	return true;
+	if (n > t->high && !atomic_exchange(&t->wanted, true)) {
+		(void)pthread_mutex_lock(&t->lock);
+		(void)pthread_cond_signal(&t->wake);
+		(void)pthread_mutex_unlock(&t->lock);
+	}
+	if (n > t->brake)
+		(void)nanosleep(&brake, NULL);
 }
 
 void lp_trim_stop(struct lp_trim *t)

@@ -15,8 +15,9 @@ struct lp_fsmount;
 /* A zeroed one was never started. */
 struct lp_trim {
 	struct lp_fsmount *m; /* borrowed until lp_trim_stop */
-	size_t high;          /* so many inodes make it start */
-	size_t low;           /* so many make it stop */
+	size_t low;           /* so many inodes make it stop */
+	size_t high;          /* so many make it start */
+	size_t brake;         /* with so many, those who want more have to wait */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
@@ -30,12 +31,9 @@ struct lp_trim {
 int lp_trim_start(struct lp_trim *t, struct lp_fsmount *m, size_t nofile,
 		  struct lp_err *err) LP_MUST_USE;
 
-/* To be called after the table has grown: cheap. */
-void lp_trim_poke(struct lp_trim *t);
-
-/* Whether something that returned r shall be tried again because it had no descriptor and there may
- * be one now: waits a moment, but in all not longer than 0.1 s. *tries: 0 at first. */
-bool lp_trim_make_room(struct lp_trim *t, int r, int *tries);
+/* To be called before the table grows: cheap. Wakes the thread when it has something to do, and
+ * waits a moment itself when the table grows faster than the kernel forgets. */
+void lp_trim_grow(struct lp_trim *t);
 
 /* Ends it; the session must still be there. Harmless when it was never started. */
 void lp_trim_stop(struct lp_trim *t);

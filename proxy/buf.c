@@ -87,7 +87,7 @@ int lp_px_buf_reserve(struct lp_px_buf *b, size_t more, size_t max)
 	block = block_get(b->cache, cap);
 	if (!block)
 		return -ENOMEM;
-	if (len)
+	if (b->data)
 		memcpy(block, b->data + b->start, len);
 	block_put(b->cache, b->data, b->cap);
 	b->data = block;

@@ -1,7 +1,7 @@
 /* proxy/chunk.c: the chunked coding, byte by byte for the framing and in one step for content. */
 #include "proxy/chunk.h"
 
-#include "proxy/http.h"
+#include "proxy/text.h"
 
 #include <errno.h>
 
@@ -63,14 +63,14 @@ static int at_text(char byte, int stay, int after_cr)
 {
 	if (byte == '\r')
 		return after_cr;
-	return lp_px_http_is_text(byte) ? stay : -EBADMSG;
+	return lp_px_is_text(byte) ? stay : -EBADMSG;
 }
 
 static int at_trailer_name(char byte)
 {
 	if (byte == ':')
 		return AT_TRAILER_TEXT;
-	return lp_px_http_is_token(byte) ? AT_TRAILER_NAME : -EBADMSG;
+	return lp_px_is_token(byte) ? AT_TRAILER_NAME : -EBADMSG;
 }
 
 /* The state after one byte of framing, or -EBADMSG. */
@@ -90,7 +90,7 @@ static int advance(struct lp_px_chunk *c, char byte)
 	case AT_TRAILER:
 		if (byte == '\r')
 			return AT_END_LF;
-		return lp_px_http_is_token(byte) ? AT_TRAILER_NAME : -EBADMSG;
+		return lp_px_is_token(byte) ? AT_TRAILER_NAME : -EBADMSG;
 	case AT_TRAILER_NAME:
 		return at_trailer_name(byte);
 	case AT_TRAILER_TEXT:

@@ -17,7 +17,7 @@ void lp_px_flow_init(struct lp_px_flow *f, enum lp_px_body kind, enum lp_px_form
 static int clear_chunks(struct lp_px_flow *f, struct lp_px_buf *in)
 {
 	while (!f->done && f->cleared < lp_px_buf_len(in)) {
-		struct lp_px_chunk_step step;
+		struct lp_px_chunk_step step = {0};
 		int r = lp_px_chunk_next(&f->chunk, lp_px_buf_at(in) + f->cleared,
 					 lp_px_buf_len(in) - f->cleared, &step);
 
@@ -56,7 +56,7 @@ static int dechunk(struct lp_px_flow *f, struct lp_px_buf *in, struct lp_px_buf 
 {
 	while (!f->done && lp_px_buf_len(in) && lp_px_buf_len(out) < LP_PX_BULK_BYTES) {
 		size_t len = lp_px_buf_len(in) < PIECE_BYTES ? lp_px_buf_len(in) : PIECE_BYTES;
-		struct lp_px_chunk_step step;
+		struct lp_px_chunk_step step = {0};
 		int r = lp_px_buf_reserve(out, len, 2 * LP_PX_BULK_BYTES);
 
 		if (r == 0)

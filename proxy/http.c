@@ -33,56 +33,6 @@ static const struct {
 	{LITERAL("x-forwarded-proto"), LP_PX_F_FORWARDED_PROTO, false},
 };
 
-bool lp_px_http_is_token(char c)
-{
-	/* One bit per byte: digits, letters and !#$%&'*+-.^_`|~ */
-	static const uint32_t token[8] = {0, 0x03ff6cfau, 0xc7fffffeu, 0x57ffffffu, 0, 0, 0, 0};
-	unsigned char byte = (unsigned char)c;
-
-	return token[byte >> 5] >> (byte & 31) & 1;
-}
-
-bool lp_px_http_is_text(char c)
-{
-	return c == '\t' || ((unsigned char)c >= 0x20 && c != 0x7f);
-}
-
-bool lp_px_span_is(struct lp_px_span span, const char *text)
-{
-	return strlen(text) == span.len && strncasecmp(span.at, text, span.len) == 0;
-}
-
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
-static struct lp_px_span trim(struct lp_px_span s)
-{
-	while (s.len && is_blank(s.at[0])) {
-		s.at++;
-		s.len--;
-	}
-	while (s.len && is_blank(s.at[s.len - 1]))
-		s.len--;
-	return s;
-}
-
-bool lp_px_list_next(struct lp_px_span *list, struct lp_px_span *element)
-{
-	const char *comma;
-
-	if (!list->at)
-		return false;
-	comma = list->len ? memchr(list->at, ',', list->len) : NULL;
-	element->at = list->at;
-	element->len = comma ? (size_t)(comma - list->at) : list->len;
-	list->at = comma ? comma + 1 : NULL;
-	list->len = comma ? list->len - element->len - 1 : 0;
-	*element = trim(*element);
-	return true;
-}
-
 ptrdiff_t lp_px_http_find_end(struct lp_px_scan *scan, const char *buf, size_t len)
 {
 	while (scan->seen < len) {
@@ -98,7 +48,7 @@ ptrdiff_t lp_px_http_find_end(struct lp_px_scan *scan, const char *buf, size_t l
 			return -EBADMSG;
 		if (at == scan->line + 1)
 			return (ptrdiff_t)at + 1;
-		if (scan->line && is_blank(buf[scan->line]))
+		if (scan->line && lp_px_is_blank(buf[scan->line]))
 			return -EBADMSG;
 		scan->line = at + 1;
 		scan->seen = at + 1;
@@ -127,6 +77,12 @@ static int on_status(http_parser *p, const char *at, size_t len)
 {
 	struct split *s = p->data;
 
+	for (size_t i = 0; i < len; i++) {
+		if (!lp_px_is_text(at[i])) {
+			s->bad = "invalid character in the status line";
+			return 1;
+		}
+	}
 	s->head->reason = (struct lp_px_span){at, len};
 	return 0;
 }
@@ -155,7 +111,7 @@ static int on_field(http_parser *p, const char *at, size_t len)
 		return 1;
 	}
 	for (size_t i = 0; i < len; i++) {
-		if (!lp_px_http_is_token(at[i])) {
+		if (!lp_px_is_token(at[i])) {
 			s->bad = "invalid character in a header name";
 			return 1;
 		}
@@ -171,8 +127,16 @@ static int on_value(http_parser *p, const char *at, size_t len)
 {
 	struct split *s = p->data;
 
+	/* http_parser does not look at the first byte. */
+	for (size_t i = 0; i < len; i++) {
+		if (!lp_px_is_text(at[i])) {
+			s->bad = "invalid character in a header value";
+			return 1;
+		}
+	}
 	if (s->head->n_fields)
-		s->head->fields[s->head->n_fields - 1].value = trim((struct lp_px_span){at, len});
+		s->head->fields[s->head->n_fields - 1].value =
+			lp_px_span_trim((struct lp_px_span){at, len});
 	return 0;
 }
 
@@ -350,7 +314,7 @@ static bool host_is_valid(struct lp_px_span host)
 	for (size_t i = 0; i < host.len; i++) {
 		char c = host.at[i];
 
-		if (!lp_px_http_is_token(c) && c != ':' && c != '[' && c != ']')
+		if (!lp_px_is_token(c) && c != ':' && c != '[' && c != ']')
 			return false;
 	}
 	return true;

@@ -4,19 +4,13 @@
 #ifndef LP_PROXY_HTTP_H
 #define LP_PROXY_HTTP_H
 
-#include "common/base/lp_util.h"
+#include "proxy/text.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define LP_PX_MAX_FIELDS 256
-
-/* Bytes inside a buffer; borrowed from it. */
-struct lp_px_span {
-	const char *at;
-	size_t len;
-};
 
 /* Header fields that a proxy looks at. */
 enum lp_px_field_id {
@@ -79,12 +73,6 @@ struct lp_px_scan {
  * own. Any thread, any number of times. */
 void lp_px_http_setup(void);
 
-/* Whether the byte may stand in a field name or method (RFC 9110 token). */
-bool lp_px_http_is_token(char c);
-
-/* Whether the byte may stand in a field value or reason: no control character but tab. */
-bool lp_px_http_is_text(char c);
-
 /* Looks for the empty line in buf[0..len), which starts with the head and only grows between calls.
  * Returns the length of the head with its empty line, 0 when it is not there yet, or -EBADMSG for a
  * line that ends in a bare LF or continues the one before. */
@@ -98,12 +86,5 @@ int lp_px_http_parse_request(struct lp_px_head *head, const char *buf, size_t le
 /* Parses a response head; to_head: it answers HEAD. Returns 0 or -EBADMSG with *cause. */
 int lp_px_http_parse_response(struct lp_px_head *head, const char *buf, size_t len, bool to_head,
 			      const char **cause) LP_MUST_USE;
-
-/* Whether span holds exactly the text, upper and lower case being the same. */
-bool lp_px_span_is(struct lp_px_span span, const char *text);
-
-/* Takes the next element of a comma-separated list off *list, white space cut away. Returns false
- * at its end. */
-bool lp_px_list_next(struct lp_px_span *list, struct lp_px_span *element);
 
 #endif

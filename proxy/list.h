@@ -57,7 +57,10 @@ static inline struct lp_px_link *lp_px_list_pop(struct lp_px_link *head)
 
 	if (first == head)
 		return NULL;
-	lp_px_link_drop(first);
+	head->next = first->next;
+	head->next->prev = head;
+	first->prev = NULL;
+	first->next = NULL;
 	return first;
 }
 
@@ -68,7 +71,10 @@ static inline struct lp_px_link *lp_px_list_pop_last(struct lp_px_link *head)
 
 	if (last == head)
 		return NULL;
-	lp_px_link_drop(last);
+	head->prev = last->prev;
+	head->prev->next = head;
+	last->prev = NULL;
+	last->next = NULL;
 	return last;
 }
 

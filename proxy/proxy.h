@@ -1,6 +1,11 @@
 /* proxy/proxy.h: an HTTP/1.1 reverse proxy in a thread of its own (epoll). A routing table maps a
  * host and a path prefix to upstreams; the table is swapped as a whole while requests run. It knows
- * nothing of controllers, generations or clusters: an upstream is an address with a number. */
+ * nothing of controllers, generations or clusters: an upstream is an address with a number.
+ *
+ * Answers of its own carry X-Livepush-Error with the cause. A request is sent a second time, on a
+ * fresh connection, only where a pooled one turned out closed and the upstream cannot have run it,
+ * or its method may run twice. A client that closes its sending side gets the response if that
+ * comes within five seconds. */
 #ifndef LP_PROXY_PROXY_H
 #define LP_PROXY_PROXY_H
 
@@ -51,11 +56,11 @@ enum lp_proxy_route_kind {
 struct lp_proxy_route {
 	const char *host;
 	const char *prefix;
-	enum lp_proxy_route_kind kind;
 	const struct lp_proxy_upstream *upstreams;
 	size_t n_upstreams;
-	int status;
 	const char *text;
+	enum lp_proxy_route_kind kind;
+	int status;
 };
 
 /* Limits; a zero takes the default in brackets. */
@@ -72,7 +77,9 @@ struct lp_proxy_limits {
 };
 
 /* on_drained: the upstream `id` is in no route any more and its last request has ended (tunnels
- * count as requests). Called from the proxy's thread, once per id that was retired. */
+ * count as requests). Called from the proxy's thread, once per id that was retired and not named
+ * again before. It may call lp_proxy_set_routes and lp_proxy_cut, but not lp_proxy_destroy, and it
+ * delays all requests while it runs. */
 struct lp_proxy_opts {
 	struct lp_proxy_addr listen;
 	struct lp_proxy_limits limits;

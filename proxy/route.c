@@ -232,14 +232,10 @@ static bool covers(const struct lp_px_route *r, struct lp_px_span path)
 static int compare_host(const struct lp_px_route *r, struct lp_px_span host)
 {
 	size_t n = r->host_len < host.len ? r->host_len : host.len;
+	int order = strncasecmp(r->host, host.at, n);
 
-	for (size_t i = 0; i < n; i++) {
-		int a = (unsigned char)r->host[i];
-		int b = tolower((unsigned char)host.at[i]);
-
-		if (a != b)
-			return a - b;
-	}
+	if (order)
+		return order;
 	return r->host_len < host.len ? -1 : r->host_len > host.len;
 }
 

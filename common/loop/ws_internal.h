@@ -25,6 +25,7 @@ struct lp_ws {
 	const struct lp_ws_ops *ops;
 	void *user;
 	struct lp_buf rx; /* the beginning of a message that came in pieces */
+	bool is_client;
 	bool open;
 	bool closing;
 	bool reported; /* on_close is done or posted */

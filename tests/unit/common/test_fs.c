@@ -258,7 +258,7 @@ static int open_count(void)
 /* A wide and a deep tree; no descriptor stays open. */
 static void remove_tree__takes_wide_and_deep_trees(void **state)
 {
-	int before = open_count(), fd = dup(dir_fd), next;
+	int before = open_count(), fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 0), next;
 
 	(void)state;
 	for (unsigned i = 0; i < 500; i++) {

@@ -95,7 +95,7 @@ static void timer__fires_in_order_and_not_early(void **state)
 	late_us = 0;
 	for (size_t i = 0; i < LP_COUNT_OF(plan); i++) {
 		alarms[i] = (struct alarm){.timer.on_fire = on_alarm, .number = plan[i][0]};
-		alarms[i].due_us = (uint64_t)((int64_t)now_us + plan[i][1] * 1000);
+		alarms[i].due_us = (uint64_t)((int64_t)now_us + plan[i][1] * INT64_C(1000));
 		lp_timer_set(loop, &alarms[i].timer, alarms[i].due_us);
 	}
 	run();

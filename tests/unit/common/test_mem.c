@@ -3,6 +3,7 @@
 
 #include "common/base/lp_util.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -87,7 +88,7 @@ static void grow__makes_room_and_doubles(void **state)
 static void take__empties_the_variable(void **state)
 {
 	LP_AUTO_FREE char *p = lp_xstrdup("x");
-	LP_AUTO_CLOSE int fd = dup(0);
+	LP_AUTO_CLOSE int fd = fcntl(0, F_DUPFD_CLOEXEC, 0);
 	int taken_fd = fd;
 	char *taken = lp_take_ptr(&p);
 

@@ -17,20 +17,10 @@
 #define TEXT   0x81
 #define CLOSE  0x88
 #define PATH   "/_livepush/ws"
+#define MOST   ((size_t)LP_WS_MESSAGE_MAX_BYTES)
 
-static const size_t sizes[] = {0,
-			       1,
-			       125,
-			       126,
-			       127,
-			       65535,
-			       65536,
-			       65537,
-			       70000,
-			       262144,
-			       262145,
-			       524287,
-			       LP_WS_MESSAGE_MAX_BYTES};
+static const size_t sizes[] = {0,     1,     125,    126,    127,    65535, 65536,
+			       65537, 70000, 262144, 262145, 524287, MOST};
 
 /* The client side of a test: sends all of `sizes`, `window` at a time, and checks what comes back.
  */
@@ -112,13 +102,13 @@ static void run_client(const char *url, const struct lp_ws_ops *ops, size_t wind
 	struct lp_err err = {0};
 
 	client = (struct client){.window = window};
-	client.pattern = lp_xcalloc(1, LP_WS_MESSAGE_MAX_BYTES + LP_COUNT_OF(sizes));
-	for (size_t i = 0; i < LP_WS_MESSAGE_MAX_BYTES + LP_COUNT_OF(sizes); i++)
+	client.pattern = lp_xcalloc(1, MOST + LP_COUNT_OF(sizes));
+	for (size_t i = 0; i < MOST + LP_COUNT_OF(sizes); i++)
 		client.pattern[i] = (uint8_t)(i * 7 + i / 256);
 	assert_int_equal(lp_loop_create(&client.loop, &err), 0);
 	if (try_connect(url, ops, &err) < 0)
 		fail_msg("%s", err.msg);
-	lp_timer_set(client.loop, &deadline, lp_now_us() + FIXTURE_DEADLINE_MS * 1000u);
+	lp_timer_set(client.loop, &deadline, lp_now_us() + FIXTURE_DEADLINE_US);
 	assert_int_equal(lp_loop_run(client.loop, &err), 0);
 	lp_timer_clear(&deadline);
 	lp_loop_destroy(client.loop);
@@ -284,7 +274,7 @@ static void destroy__ends_what_is_open(void **state)
 	client = (struct client){0};
 	assert_int_equal(lp_loop_create(&client.loop, NULL), 0);
 	assert_int_equal(try_connect(fixture_url(), &ops, NULL), 0);
-	lp_timer_set(client.loop, &deadline, lp_now_us() + FIXTURE_DEADLINE_MS * 1000u);
+	lp_timer_set(client.loop, &deadline, lp_now_us() + FIXTURE_DEADLINE_US);
 	assert_int_equal(lp_loop_run(client.loop, NULL), 0);
 	lp_timer_clear(&deadline);
 	assert_true(client.opened);

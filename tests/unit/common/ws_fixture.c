@@ -92,7 +92,7 @@ static void on_writable(struct lp_ws *ws)
 	if (!c->first)
 		c->last = &c->first;
 	r = lp_ws_send(ws, e->data, e->len);
-	if (fx.mode == FIXTURE_SEND_TOO_MUCH && e->len > LP_WS_MESSAGE_MAX_BYTES)
+	if (fx.mode == FIXTURE_SEND_TOO_MUCH && e->len > (size_t)LP_WS_MESSAGE_MAX_BYTES)
 		queue_echo(ws, r < 0 ? "refused" : "sent", r < 0 ? 7 : 4);
 	free(e);
 	if (c->first)
@@ -170,7 +170,7 @@ static void *run_server(void *arg)
 int fixture_connect(void)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	const struct timeval limit = {.tv_sec = FIXTURE_DEADLINE_MS / 1000};
+	const struct timeval limit = {.tv_sec = FIXTURE_DEADLINE_US / 1000000};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(fx.name));
 
@@ -282,7 +282,7 @@ const char *fixture_url(void)
 
 void fixture_wait_closed(unsigned n, char *reason, size_t reason_bytes)
 {
-	uint64_t until_us = lp_wall_us() + FIXTURE_DEADLINE_MS * 1000u;
+	uint64_t until_us = lp_wall_us() + FIXTURE_DEADLINE_US;
 	const struct timespec until = {.tv_sec = (time_t)(until_us / 1000000u)};
 	int r = 0;
 

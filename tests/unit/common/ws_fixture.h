@@ -6,7 +6,7 @@
 #include "common/base/lp_buf.h"
 #include "common/loop/ws.h"
 
-#define FIXTURE_DEADLINE_MS 30000
+#define FIXTURE_DEADLINE_US UINT64_C(30000000)
 
 /* What the server does with a connection. Messages are sent back as they came in any case. */
 enum fixture_mode {

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -273,11 +274,15 @@ static void guard__leaves_other_mounts_alone(void **state)
 	pid_t pid = start_mounter(fx);
 	struct lp_err err = {0};
 
+	/* The child's guard becomes ours to wait for. */
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
 	/* The child's mount goes, ours takes its place. */
 	assert_int_equal(lp_attach_unmount(fx->dir, false, &err), 0);
 	fx_mount(fx);
 	assert_int_equal(kill(pid, SIGKILL), 0);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_true(waitpid(-1, NULL, 0) > 0);
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
 	fx_write(fx, "f", "x");
 	fx_expect(fx, LP_EVENT_CHANGED, "f", "x");
 	assert_true(fx_is_mounted(fx->dir));

@@ -161,8 +161,9 @@ void reply_read(struct reply *reply, int fd, bool to_head)
 	memset(reply, 0, sizeof(*reply));
 	reply->status = -1;
 	if (!io_read_head(fd, reply->head, sizeof(reply->head)) ||
-	    sscanf(reply->head, "HTTP/1.1 %d", &reply->status) != 1)
+	    strncmp(reply->head, "HTTP/1.1 ", 9) != 0)
 		return;
+	reply->status = (int)strtol(reply->head + 9, NULL, 10);
 	if (to_head || reply->status < 200 || reply->status == 204 || reply->status == 304)
 		return;
 	if (!read_reply_body(reply, fd))

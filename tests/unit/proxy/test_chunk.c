@@ -120,7 +120,8 @@ static void chunk_next__bounds_lines_and_trailers(void **state)
 
 	(void)state;
 	memset(text, 'x', sizeof(text) - 1);
-	memcpy(text, "5;", 2);
+	text[0] = '5';
+	text[1] = ';';
 	assert_int_equal(feed(text, 1000, out), -EBADMSG);
 	n = (size_t)snprintf(text, sizeof(text), "0\r\n");
 	while (n < sizeof(text) - 16)

@@ -89,7 +89,7 @@ static void limits__bound_head_and_waiting(void **state)
 {
 	struct lp_proxy_limits limits = {
 		.max_header_bytes = 4096, .header_timeout_ms = 40, .idle_timeout_ms = 40};
-	static char text[5000];
+	char text[5000];
 	struct rig strict;
 	struct reply reply;
 	int fd;
@@ -97,12 +97,11 @@ static void limits__bound_head_and_waiting(void **state)
 	(void)state;
 	rig_start(&strict, &limits);
 	rig_forward(&strict, 1, &up);
-	memset(text, 'x', sizeof(text) - 1);
-	memcpy(text, "GET /", 5);
+	(void)snprintf(text, sizeof(text), "GET /%0*d", 4900, 0);
 	fd = client_open(&strict);
 	assert_int_equal(ask(fd, text, NULL, 0), 414);
 	(void)close(fd);
-	memcpy(text, "GET / HTTP/1.1\r\nHost: x\r\nX: ", 28);
+	(void)snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: x\r\nX: %0*d", 4900, 0);
 	fd = client_open(&strict);
 	assert_int_equal(ask(fd, text, NULL, 0), 431);
 	(void)close(fd);

@@ -18,18 +18,18 @@ static void fill(struct lp_px_buf *b, const char *text)
 static void flow_scan__clears_only_the_body(void **state)
 {
 	static const struct {
-		enum lp_px_body kind;
 		uint64_t length;
 		const char *in;
 		size_t cleared;
+		enum lp_px_body kind;
 		bool done;
 	} cases[] = {
-		{LP_PX_BODY_NONE, 0, "GET / HTTP/1.1", 0, true},
-		{LP_PX_BODY_LENGTH, 5, "hel", 3, false},
-		{LP_PX_BODY_LENGTH, 5, "helloGET /", 5, true},
-		{LP_PX_BODY_CHUNKED, 0, "2\r\nab\r\n0\r\n\r\nGET /", 12, true},
-		{LP_PX_BODY_CHUNKED, 0, "2\r\na", 4, false},
-		{LP_PX_BODY_CLOSE, 0, "anything", 8, false},
+		{0, "GET / HTTP/1.1", 0, LP_PX_BODY_NONE, true},
+		{5, "hel", 3, LP_PX_BODY_LENGTH, false},
+		{5, "helloGET /", 5, LP_PX_BODY_LENGTH, true},
+		{0, "2\r\nab\r\n0\r\n\r\nGET /", 12, LP_PX_BODY_CHUNKED, true},
+		{0, "2\r\na", 4, LP_PX_BODY_CHUNKED, false},
+		{0, "anything", 8, LP_PX_BODY_CLOSE, false},
 	};
 
 	(void)state;

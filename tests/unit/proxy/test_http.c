@@ -100,6 +100,7 @@ static void parse_request__refuses_the_ambiguous(void **state)
 		{GET "Foo\r\n\r\n", 400},
 		{GET "Foo: a\rb\r\n\r\n", 400},
 		{GET "Foo: a\001b\r\n\r\n", 400},
+		{GET "Foo: \021b\r\n\r\n", 400},
 		{GET "Foo: a\177b\r\n\r\n", 400},
 		{GET "Host: b\r\n\r\n", 400},
 		{"GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", 400},
@@ -172,30 +173,30 @@ static void parse_request__reads_framing_and_persistence(void **state)
 {
 	static const struct {
 		const char *text;
-		enum lp_px_body body;
 		uint64_t length;
+		enum lp_px_body body;
 		bool keep_alive;
 		bool wants_upgrade;
 	} cases[] = {
-		{GET "\r\n", LP_PX_BODY_NONE, 0, true, false},
-		{GET "Connection: close\r\n\r\n", LP_PX_BODY_NONE, 0, false, false},
-		{GET "Connection: Keep-Alive, CLOSE\r\n\r\n", LP_PX_BODY_NONE, 0, false, false},
-		{GET "Connection: x\r\nConnection: close\r\n\r\n", LP_PX_BODY_NONE, 0, false,
+		{GET "\r\n", 0, LP_PX_BODY_NONE, true, false},
+		{GET "Connection: close\r\n\r\n", 0, LP_PX_BODY_NONE, false, false},
+		{GET "Connection: Keep-Alive, CLOSE\r\n\r\n", 0, LP_PX_BODY_NONE, false, false},
+		{GET "Connection: x\r\nConnection: close\r\n\r\n", 0, LP_PX_BODY_NONE, false,
 		 false},
-		{"GET / HTTP/1.0\r\n\r\n", LP_PX_BODY_NONE, 0, false, false},
-		{"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", LP_PX_BODY_NONE, 0, true,
+		{"GET / HTTP/1.0\r\n\r\n", 0, LP_PX_BODY_NONE, false, false},
+		{"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 0, LP_PX_BODY_NONE, true,
 		 false},
-		{POST "Content-Length: 0\r\n\r\n", LP_PX_BODY_NONE, 0, true, false},
-		{POST "content-length:   12  \r\n\r\n", LP_PX_BODY_LENGTH, 12, true, false},
-		{POST "Transfer-Encoding: Chunked\r\n\r\n", LP_PX_BODY_CHUNKED, 0, true, false},
-		{GET "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n", LP_PX_BODY_NONE, 0, true,
+		{POST "Content-Length: 0\r\n\r\n", 0, LP_PX_BODY_NONE, true, false},
+		{POST "content-length:   12  \r\n\r\n", 12, LP_PX_BODY_LENGTH, true, false},
+		{POST "Transfer-Encoding: Chunked\r\n\r\n", 0, LP_PX_BODY_CHUNKED, true, false},
+		{GET "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n", 0, LP_PX_BODY_NONE, true,
 		 true},
-		{GET "Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n", LP_PX_BODY_NONE, 0, true,
+		{GET "Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n", 0, LP_PX_BODY_NONE, true,
 		 false},
-		{GET "Upgrade: websocket\r\n\r\n", LP_PX_BODY_NONE, 0, true, false},
-		{POST "Connection: upgrade\r\nUpgrade: x\r\nContent-Length: 1\r\n\r\n",
-		 LP_PX_BODY_LENGTH, 1, true, false},
-		{"GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", LP_PX_BODY_NONE, 0,
+		{GET "Upgrade: websocket\r\n\r\n", 0, LP_PX_BODY_NONE, true, false},
+		{POST "Connection: upgrade\r\nUpgrade: x\r\nContent-Length: 1\r\n\r\n", 1,
+		 LP_PX_BODY_LENGTH, true, false},
+		{"GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", 0, LP_PX_BODY_NONE,
 		 false, false},
 	};
 
@@ -276,24 +277,24 @@ static void parse_response__frames_the_body(void **state)
 {
 	static const struct {
 		const char *text;
-		bool to_head;
 		enum lp_px_body body;
+		bool to_head;
 		bool keep_alive;
 	} cases[] = {
-		{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", false, LP_PX_BODY_LENGTH, true},
-		{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false, LP_PX_BODY_NONE, true},
-		{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", true, LP_PX_BODY_NONE, true},
-		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", false, LP_PX_BODY_CHUNKED,
+		{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", LP_PX_BODY_LENGTH, false, true},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", LP_PX_BODY_NONE, false, true},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", LP_PX_BODY_NONE, true, true},
+		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", LP_PX_BODY_CHUNKED, false,
 		 true},
-		{"HTTP/1.1 200 OK\r\n\r\n", false, LP_PX_BODY_CLOSE, true},
-		{"HTTP/1.1 200\r\n\r\n", false, LP_PX_BODY_CLOSE, true},
-		{"HTTP/1.0 200 OK\r\n\r\n", false, LP_PX_BODY_CLOSE, false},
-		{"HTTP/1.1 204 No Content\r\n\r\n", false, LP_PX_BODY_NONE, true},
-		{"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", false, LP_PX_BODY_NONE,
+		{"HTTP/1.1 200 OK\r\n\r\n", LP_PX_BODY_CLOSE, false, true},
+		{"HTTP/1.1 200\r\n\r\n", LP_PX_BODY_CLOSE, false, true},
+		{"HTTP/1.0 200 OK\r\n\r\n", LP_PX_BODY_CLOSE, false, false},
+		{"HTTP/1.1 204 No Content\r\n\r\n", LP_PX_BODY_NONE, false, true},
+		{"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", LP_PX_BODY_NONE, false,
 		 true},
-		{"HTTP/1.1 100 Continue\r\n\r\n", false, LP_PX_BODY_NONE, true},
-		{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n", false,
-		 LP_PX_BODY_LENGTH, false},
+		{"HTTP/1.1 100 Continue\r\n\r\n", LP_PX_BODY_NONE, false, true},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n",
+		 LP_PX_BODY_LENGTH, false, false},
 	};
 
 	(void)state;
@@ -315,6 +316,7 @@ static void parse_response__refuses_the_ambiguous(void **state)
 		"HTTP/1.1 2000 OK\r\n\r\n",
 		"HTTP/2.0 200 OK\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nA b: c\r\n\r\n",
+		"HTTP/1.1 200 O\001K\r\n\r\n",
 		"HTTX/1.1 200 OK\r\n\r\n",
 		"garbage\r\n\r\n",
 	};

@@ -87,17 +87,17 @@ static void table_create__refuses_what_makes_no_sense(void **state)
 	struct lp_proxy_upstream no_addr = {.id = 1, .weight = 1};
 	struct lp_proxy_upstream two[] = {good, upstream(1, "127.0.0.1:2", 1)};
 	const struct lp_proxy_route routes[] = {
-		{"", "", LP_ROUTE_FORWARD, &good, 1, 0, NULL},
-		{"", "a", LP_ROUTE_FORWARD, &good, 1, 0, NULL},
-		{"", NULL, LP_ROUTE_FORWARD, &good, 1, 0, NULL},
-		{NULL, "/", LP_ROUTE_FORWARD, &good, 1, 0, NULL},
-		{"", "/", LP_ROUTE_FORWARD, NULL, 0, 0, NULL},
-		{"", "/", LP_ROUTE_FORWARD, &no_id, 1, 0, NULL},
-		{"", "/", LP_ROUTE_FORWARD, &no_weight, 1, 0, NULL},
-		{"", "/", LP_ROUTE_FORWARD, &no_addr, 1, 0, NULL},
-		{"", "/", LP_ROUTE_FORWARD, two, 2, 0, NULL},
-		{"", "/", LP_ROUTE_REFUSE, NULL, 0, 200, NULL},
-		{"", "/", LP_ROUTE_KIND_COUNT_, NULL, 0, 0, NULL},
+		{"", "", &good, 1, NULL, LP_ROUTE_FORWARD, 0},
+		{"", "a", &good, 1, NULL, LP_ROUTE_FORWARD, 0},
+		{"", NULL, &good, 1, NULL, LP_ROUTE_FORWARD, 0},
+		{NULL, "/", &good, 1, NULL, LP_ROUTE_FORWARD, 0},
+		{"", "/", NULL, 0, NULL, LP_ROUTE_FORWARD, 0},
+		{"", "/", &no_id, 1, NULL, LP_ROUTE_FORWARD, 0},
+		{"", "/", &no_weight, 1, NULL, LP_ROUTE_FORWARD, 0},
+		{"", "/", &no_addr, 1, NULL, LP_ROUTE_FORWARD, 0},
+		{"", "/", two, 2, NULL, LP_ROUTE_FORWARD, 0},
+		{"", "/", NULL, 0, NULL, LP_ROUTE_REFUSE, 200},
+		{"", "/", NULL, 0, NULL, LP_ROUTE_KIND_COUNT_, 0},
 	};
 	const struct lp_proxy_route twins[] = {mark("A", "/", 400), mark("a", "/", 401)};
 	struct lp_px_table *t;
@@ -118,7 +118,7 @@ static void route_pick__spreads_by_weight_without_bursts(void **state)
 					  upstream(2, "127.0.0.1:2", 1),
 					  upstream(3, "127.0.0.1:3", 1)};
 	static const uint64_t want[] = {1, 1, 2, 1, 3, 1, 1};
-	const struct lp_proxy_route route = {"", "/", LP_ROUTE_FORWARD, ups, 3, 0, NULL};
+	const struct lp_proxy_route route = {"", "/", ups, 3, NULL, LP_ROUTE_FORWARD, 0};
 	struct lp_px_table *t;
 
 	(void)state;

@@ -23,7 +23,7 @@ static void encode__decodes_to_the_same(void **state)
 		assert_int_equal(lp_msg_encode(&s->msg, &first), 0);
 		if (lp_msg_decode(&msg, first.data, first.len, &err) != 0)
 			fail_msg("%s: %s", s->name, err.msg);
-		if (!wire_equal(&s->msg, &msg))
+		if (!wire_equal_sample(&s->msg, &msg))
 			fail_msg("%s: a field got lost", s->name);
 		assert_int_equal(err.code, 0);
 		assert_int_equal(lp_msg_encode(&msg, &second), 0);

@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#define MOST ((size_t)LP_WIRE_MSG_MAX_BYTES)
+
 static struct lp_packer *packer;
 
 static int make_packer(void **state)
@@ -152,9 +154,9 @@ static void unpack__refuses_lies(void **state)
 		{"said nothing", 1000, 0},
 		{"nothing in it", 0, 1},
 		{"a bomb that says little", 64 << 20, 100},
-		{"a bomb that says the most", 64 << 20, LP_WIRE_MSG_MAX_BYTES},
+		{"a bomb that says the most", 64 << 20, MOST},
 		{"a bomb that says what it is", 64 << 20, 64 << 20},
-		{"the most and one", LP_WIRE_MSG_MAX_BYTES + 1, LP_WIRE_MSG_MAX_BYTES + 1},
+		{"the most and one", MOST + 1, MOST + 1},
 		{"far too much", 1000, UINT64_MAX},
 	};
 	uint8_t frame[32768];
@@ -171,7 +173,7 @@ static void unpack__refuses_lies(void **state)
 			fail_msg("%s: accepted", cases[i].name);
 		assert_int_equal(err.code, EBADMSG);
 		assert_int_equal(out.len, 0);
-		assert_true(out.cap <= 2 * LP_WIRE_MSG_MAX_BYTES);
+		assert_true(out.cap <= 2 * MOST);
 		lp_buf_finish(&out);
 	}
 }

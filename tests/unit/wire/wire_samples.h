@@ -20,8 +20,11 @@ extern const size_t wire_n_samples;
 		(const uint8_t *)(s), sizeof(s) - 1                                                \
 	}
 
-/* Whether two messages say the same: bytes and arrays by content, everything else by memory, so
- * that a field which encoding or decoding forgot makes them differ. */
+/* Whether two messages have the same kind and fields: bytes and arrays by content. */
 bool wire_equal(const struct lp_msg *a, const struct lp_msg *b);
+
+/* The same for a sample and what was decoded, and nothing in their memory differs besides: a member
+ * that encoding or decoding forgot makes them differ. */
+bool wire_equal_sample(const struct lp_msg *sample, const struct lp_msg *decoded);
 
 #endif
