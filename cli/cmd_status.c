@@ -6,7 +6,6 @@
 #include "cli/runtime.h"
 #include "common/base/lp_mem.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -145,40 +144,34 @@ static int show_one(const char *app, const char *secret_file, bool json)
 	return r;
 }
 
-/* Sockets of sessions that are gone are passed over. */
+struct all {
+	bool json;
+	int status;
+	size_t shown;
+};
+
+static void show_session(void *ctx, const struct sockaddr_un *addr, socklen_t len)
+{
+	struct all *all = ctx;
+	json_t *answer = NULL;
+
+	if (lp_control_ask_at(&answer, addr, len, "session", json_pack("{s:s}", "cmd", "endpoints"),
+			      NULL) < 0)
+		return; /* it ended meanwhile */
+	all->shown++;
+	if (show_one(text_of(answer, "app"), NULL, all->json) != LP_EXIT_OK)
+		all->status = LP_EXIT_FAILED;
+	json_decref(answer);
+}
+
 static int show_all(bool json)
 {
-	char dir_path[256], path[600];
-	struct lp_err err = {0};
-	struct dirent *e;
-	int status = LP_EXIT_OK;
-	size_t shown = 0;
-	DIR *dir;
+	struct all all = {.json = json};
 
-	if (lp_runtime_dir(dir_path, sizeof(dir_path), &err) < 0)
-		return lp_out_fail(json, "%s", err.msg);
-	dir = opendir(dir_path);
-	if (!dir)
-		return lp_out_fail(json, "%s: %s", dir_path, strerror(errno));
-	while ((e = readdir(dir))) {
-		size_t len = strlen(e->d_name);
-		json_t *answer = NULL;
-
-		if (len < 6 || strcmp(e->d_name + len - 5, ".sock") != 0)
-			continue;
-		(void)snprintf(path, sizeof(path), "%s/%s", dir_path, e->d_name);
-		if (lp_control_ask_at(&answer, path, e->d_name,
-				      json_pack("{s:s}", "cmd", "endpoints"), TIMEOUT_MS, NULL) < 0)
-			continue;
-		shown++;
-		if (show_one(text_of(answer, "app"), NULL, json) != LP_EXIT_OK)
-			status = LP_EXIT_FAILED;
-		json_decref(answer);
-	}
-	(void)closedir(dir);
-	if (shown == 0 && !json)
+	lp_runtime_each(show_session, &all);
+	if (all.shown == 0 && !json)
 		lp_out_say("nothing is mirrored from this machine");
-	return status;
+	return all.status;
 }
 
 int lp_cmd_status(const struct lp_args *args)

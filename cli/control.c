@@ -27,7 +27,6 @@ struct lp_control_server {
 	struct lp_control_ops ops;
 	struct lp_fd_src src;
 	struct lp_control_client *clients;
-	char path[108];
 };
 
 static void drop(struct lp_control_client *c)
@@ -91,19 +90,26 @@ static void on_client(struct lp_fd_src *src, uint32_t ready)
 	json_decref(request);
 }
 
+/* Whoever may read our memory anyway may ask. */
+static bool is_ours(int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+	       (peer.uid == geteuid() || peer.uid == 0);
+}
+
 static void on_accept(struct lp_fd_src *src, uint32_t ready)
 {
 	struct lp_control_server *s = LP_CONTAINER_OF(src, struct lp_control_server, src);
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
 	struct lp_control_client *c;
 	int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)ready;
 	if (fd < 0)
 		return;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
-	    (peer.uid != geteuid() && peer.uid != 0)) {
+	if (!is_ours(fd)) {
 		(void)close(fd);
 		return;
 	}
@@ -117,10 +123,22 @@ static void on_accept(struct lp_fd_src *src, uint32_t ready)
 		drop(c);
 }
 
-static int address_of(struct sockaddr_un *addr, const char *app, struct lp_err *err)
+/* Names the session that has the address. */
+static int say_who(const char *app, struct lp_err *err)
 {
-	*addr = (struct sockaddr_un){.sun_family = AF_UNIX};
-	return lp_runtime_path(addr->sun_path, sizeof(addr->sun_path), app, "sock", err);
+	const char *dir = NULL, *mode = NULL;
+	json_t *answer = NULL;
+
+	if (lp_control_ask(&answer, app, json_pack("{s:s}", "cmd", "endpoints"), 2000, NULL) == 0) {
+		dir = json_string_value(json_object_get(answer, "dir"));
+		mode = json_string_value(json_object_get(answer, "mode"));
+	}
+	(void)lp_err_say(err, EADDRINUSE,
+			 "%s: already held by a %s of %s (pid %lld); --take-over ends it", app,
+			 mode ? mode : "session", dir ? dir : "this user",
+			 (long long)json_integer_value(json_object_get(answer, "pid")));
+	json_decref(answer);
+	return -EADDRINUSE;
 }
 
 int lp_control_serve(struct lp_control_server **out, struct lp_loop *loop, const char *app,
@@ -128,20 +146,18 @@ int lp_control_serve(struct lp_control_server **out, struct lp_loop *loop, const
 {
 	struct lp_control_server *s = lp_xcalloc(1, sizeof(*s));
 	struct sockaddr_un addr;
-	int r = address_of(&addr, app, err);
+	socklen_t len;
+	int r = 0;
 
 	s->loop = loop;
 	s->ops = *ops;
-	s->src = (struct lp_fd_src){.fd = -1, .events = EPOLLIN, .on_ready = on_accept};
-	if (r == 0) {
-		memcpy(s->path, addr.sun_path, sizeof(s->path));
-		(void)unlink(s->path);
-		s->src.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		if (s->src.fd < 0 ||
-		    bind(s->src.fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-		    listen(s->src.fd, 16) < 0)
-			r = lp_err_set(err, errno, "%s: cannot listen", s->path);
-	}
+	s->src = (struct lp_fd_src){.events = EPOLLIN, .on_ready = on_accept};
+	s->src.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	lp_runtime_address(&addr, &len, app);
+	if (s->src.fd < 0 || bind(s->src.fd, (const struct sockaddr *)&addr, len) < 0 ||
+	    listen(s->src.fd, 16) < 0)
+		r = errno == EADDRINUSE ? say_who(app, err)
+					: lp_err_set(err, errno, "%s: cannot listen", app);
 	if (r == 0)
 		r = lp_loop_fd_add(loop, &s->src, err);
 	if (r < 0) {
@@ -161,7 +177,6 @@ void lp_control_close(struct lp_control_server *s)
 		drop(s->clients);
 	lp_loop_fd_remove(&s->src);
 	(void)close(s->src.fd);
-	(void)unlink(s->path);
 	free(s);
 }
 
@@ -189,40 +204,29 @@ static int read_answer(int fd, struct lp_buf *line, uint64_t deadline_us)
 	}
 }
 
-int lp_control_ask(json_t **out, const char *app, json_t *request, uint32_t timeout_ms,
-		   struct lp_err *err)
+static int no_session(const char *name, struct lp_err *err)
 {
-	struct sockaddr_un addr;
-	int r = address_of(&addr, app, err);
-
-	if (r < 0) {
-		json_decref(request);
-		return r;
-	}
-	return lp_control_ask_at(out, addr.sun_path, app, request, timeout_ms, err);
+	return lp_err_say(err, ENOENT,
+			  "%s: no mount or watch of it runs on this machine; start one with "
+			  "'livepush watch DIR %s'",
+			  name, name);
 }
 
-int lp_control_ask_at(json_t **out, const char *path, const char *name, json_t *request,
-		      uint32_t timeout_ms, struct lp_err *err)
+static int ask(json_t **out, const struct sockaddr_un *addr, socklen_t len, const char *name,
+	       json_t *request, uint32_t timeout_ms, struct lp_err *err)
 {
 	LP_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	LP_AUTO_FREE char *text = json_dumps(request, JSON_COMPACT);
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	struct lp_buf line;
 	int r;
 
 	json_decref(request);
 	if (fd < 0 || !text)
 		return lp_err_set(err, fd < 0 ? errno : ENOMEM, "%s", name);
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return lp_err_set(err, ENAMETOOLONG, "%s", path);
-	memcpy(addr.sun_path, path, strlen(path));
-	if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return lp_err_say(
-			err, ENOENT,
-			"%s: no mount or watch of it runs on this machine; start one with "
-			"'livepush watch DIR %s'",
-			name, name);
+	if (connect(fd, (const struct sockaddr *)addr, len) < 0)
+		return no_session(name, err);
+	if (!is_ours(fd))
+		return lp_err_say(err, EPERM, "%s: its session belongs to another user", name);
 	lp_buf_init(&line, (size_t)1024 * 1024);
 	r = lp_write_all(fd, text, strlen(text));
 	if (r == 0)
@@ -235,4 +239,20 @@ int lp_control_ask_at(json_t **out, const char *path, const char *name, json_t *
 	if (r == 0 && !*out)
 		r = -EPROTO;
 	return r < 0 ? lp_err_set(err, -r, "%s: its session does not answer", name) : 0;
+}
+
+int lp_control_ask(json_t **out, const char *app, json_t *request, uint32_t timeout_ms,
+		   struct lp_err *err)
+{
+	struct sockaddr_un addr;
+	socklen_t len;
+
+	lp_runtime_address(&addr, &len, app);
+	return ask(out, &addr, len, app, request, timeout_ms, err);
+}
+
+int lp_control_ask_at(json_t **out, const struct sockaddr_un *addr, socklen_t len, const char *name,
+		      json_t *request, struct lp_err *err)
+{
+	return ask(out, addr, len, name, request, 5000, err);
 }

@@ -1,6 +1,7 @@
-/* cli/control.h: how other commands talk to a running mount or watch: one JSON object a line over a
- * unix socket that only this user can reach. Requests: {"cmd":"endpoints"}, {"cmd":"flush",
- * "timeout_ms":N}, {"cmd":"stop"}. One answer a request: {"ok":true,…} or {"ok":false,"error":…}.
+/* cli/control.h: how other commands talk to a running mount or watch: one JSON object a line over
+ * an abstract unix socket, after both sides have checked that the other is of the same user (or
+ * root). Requests: {"cmd":"endpoints"}, {"cmd":"flush", "timeout_ms":N}, {"cmd":"stop"}. One answer
+ * a request: {"ok":true,…} or {"ok":false,"error":…}.
  */
 #ifndef LP_CLI_CONTROL_H
 #define LP_CLI_CONTROL_H
@@ -8,6 +9,8 @@
 #include "common/loop/loop.h"
 
 #include <jansson.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 struct lp_control_server; /* opaque */
 struct lp_control_client; /* one connection; opaque */
@@ -20,7 +23,8 @@ struct lp_control_ops {
 	void *ctx;
 };
 
-/* Listens at the app's socket (which is replaced: the caller holds the app's lock). */
+/* Listens at the app's address, which makes the caller its only session on this machine. Returns 0,
+ * -EADDRINUSE (there is one: who says err) or another -errno. */
 int lp_control_serve(struct lp_control_server **out, struct lp_loop *loop, const char *app,
 		     const struct lp_control_ops *ops, struct lp_err *err) LP_MUST_USE;
 void lp_control_close(struct lp_control_server *s); /* NULL is allowed */
@@ -34,8 +38,8 @@ void lp_control_answer(struct lp_control_client *client, json_t *answer);
 int lp_control_ask(json_t **out, const char *app, json_t *request, uint32_t timeout_ms,
 		   struct lp_err *err) LP_MUST_USE;
 
-/* The same for the session whose socket is at `path`; name is for messages. */
-int lp_control_ask_at(json_t **out, const char *path, const char *name, json_t *request,
-		      uint32_t timeout_ms, struct lp_err *err) LP_MUST_USE;
+/* The same for the session at an address; name is for messages. */
+int lp_control_ask_at(json_t **out, const struct sockaddr_un *addr, socklen_t len, const char *name,
+		      json_t *request, struct lp_err *err) LP_MUST_USE;
 
 #endif

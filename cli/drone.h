@@ -9,7 +9,8 @@
 struct lp_drone; /* opaque */
 
 /* on_listening: the controller answers at this ws:// address (borrowed). on_ended: it is gone (and
- * with it the copy); reason for people. All in the loop's thread. */
+ * with it the copy); reason for people; not the place to
+ * destroy it. All in the loop's thread. */
 struct lp_drone_ops {
 	void (*on_listening)(void *ctx, const char *url);
 	void (*on_ended)(void *ctx, const char *reason);

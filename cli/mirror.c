@@ -3,13 +3,11 @@
 
 #include "cli/mirror_internal.h"
 #include "cli/output.h"
-#include "cli/runtime.h"
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
 #include "common/base/lp_log.h"
 #include "common/base/lp_mem.h"
 
-#include <limits.h>
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
@@ -24,7 +22,7 @@ void lp_mirror_end(struct lp_mirror *m, int exit_status)
 		return;
 	m->stopping = true;
 	m->exit_status = exit_status;
-	if (m->drone)
+	if (m->drone && !m->drone_ended)
 		lp_drone_stop(m->drone); /* the loop stops when it is gone */
 	else
 		lp_loop_stop(m->loop);
@@ -60,8 +58,7 @@ static void on_drone_ended(void *ctx, const char *reason)
 {
 	struct lp_mirror *m = ctx;
 
-	lp_drone_destroy(m->drone);
-	m->drone = NULL;
+	m->drone_ended = true;
 	if (m->stopping)
 		lp_loop_stop(m->loop);
 	else
@@ -79,23 +76,24 @@ static void name_holder(struct lp_mirror *m)
 	lp_random(m->workspace_id, sizeof(m->workspace_id));
 }
 
-/* The app's lock, asking its present holder to end first when that is wanted. */
-static int take_lock(struct lp_mirror *m, const char *dir, struct lp_err *err)
+/* Becomes the app's session on this machine, asking the present one to end first when that is
+ * wanted. */
+static int take_name(struct lp_mirror *m, struct lp_err *err)
 {
 	uint64_t deadline_us = lp_now_us() + TAKE_OVER_US;
 	json_t *answer = NULL;
+	int r = lp_mirror_serve_control(m, err);
 
-	m->lock_fd = lp_runtime_lock(m->app, dir, err);
-	if (m->lock_fd != -EBUSY || !lp_arg(m->args, "take-over"))
-		return m->lock_fd < 0 ? m->lock_fd : 0;
-	/* A holder that does not answer may be ending already; the lock tells. */
+	if (r != -EADDRINUSE || !lp_arg(m->args, "take-over"))
+		return r;
+	/* One that does not answer may be ending already; the name tells. */
 	if (lp_control_ask(&answer, m->app, json_pack("{s:s}", "cmd", "stop"), 5000, NULL) == 0)
 		json_decref(answer);
-	while (m->lock_fd == -EBUSY && lp_now_us() < deadline_us) {
+	while (r == -EADDRINUSE && lp_now_us() < deadline_us) {
 		(void)poll(NULL, 0, 10);
-		m->lock_fd = lp_runtime_lock(m->app, dir, err);
+		r = lp_mirror_serve_control(m, err);
 	}
-	return m->lock_fd < 0 ? m->lock_fd : 0;
+	return r;
 }
 
 static int read_conf(struct lp_mirror *m, const char *dir, struct lp_err *err)
@@ -126,7 +124,8 @@ static int start(struct lp_mirror *m, struct lp_err *err)
 	(void)sigaddset(&signals, SIGTERM);
 	(void)sigaddset(&signals, SIGHUP);
 	if ((r = lp_loop_create(&m->loop, err)) < 0 ||
-	    (r = lp_loop_on_signals(m->loop, &signals, on_signal, m, err)) < 0)
+	    (r = lp_loop_on_signals(m->loop, &signals, on_signal, m, err)) < 0 ||
+	    (r = take_name(m, err)) < 0)
 		return r;
 	/* First of all, so that it comes up while the workspace is read. */
 	if (m->target.embedded) {
@@ -135,8 +134,6 @@ static int start(struct lp_mirror *m, struct lp_err *err)
 			return r;
 	}
 	r = lp_mirror_open_sources(m, err);
-	if (r == 0 && m->mode != LP_MIRROR_PUSH)
-		r = lp_mirror_serve_control(m, err);
 	if (r == 0 && !m->target.embedded)
 		r = lp_mirror_connect(m, m->target.urls, m->target.n_urls, err);
 	return r;
@@ -174,7 +171,6 @@ static void finish(struct lp_mirror *m)
 	lp_report_destroy(m->report);
 	lp_target_finish(&m->target);
 	lp_conf_finish(&m->conf);
-	lp_auto_close(&m->lock_fd);
 	(void)pthread_mutex_destroy(&m->fuse_lock);
 }
 
@@ -186,10 +182,8 @@ int lp_mirror_run(const struct lp_args *args, enum lp_mirror_mode mode)
 		.dir = args->words[0],
 		.app = args->words[1],
 		.json = args->json,
-		.lock_fd = -1,
 	};
 	struct lp_err err = {0};
-	LP_AUTO_FREE char *real = realpath(m.dir, NULL);
 
 	(void)pthread_mutex_init(&m.fuse_lock, NULL);
 	(void)lp_raise_nofile();
@@ -197,13 +191,10 @@ int lp_mirror_run(const struct lp_args *args, enum lp_mirror_mode mode)
 	name_holder(&m);
 	if (read_conf(&m, m.dir, &err) < 0 ||
 	    lp_target_resolve(&m.target, &m.conf, m.app, lp_arg(args, "secret-file"), true, &err) <
-		    0 ||
-	    take_lock(&m, real ? real : m.dir, &err) < 0) {
+		    0)
 		m.exit_status = lp_out_fail(m.json, "%s", err.msg);
-		m.lock_fd = -1;
-	} else {
+	else
 		(void)run(&m);
-	}
 	finish(&m);
 	return m.exit_status;
 }

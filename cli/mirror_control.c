@@ -106,10 +106,13 @@ static json_t *endpoints(const struct lp_mirror *m)
 		(void)json_array_append_new(urls,
 					    json_string(lp_link_url(lp_fleet_link(m->fleet, i))));
 	return json_pack("{s:b, s:s, s:s, s:I, s:s, s:I, s:o, s:s, s:s?}", "ok", 1, "app", m->app,
-			 "dir", lp_workspace_path(m->ws), "pid", (json_int_t)getpid(), "mode",
-			 m->mount ? "mount" : "watch", "revision",
-			 (json_int_t)lp_workspace_revision(m->ws), "urls", urls, "secret",
-			 m->target.secret, "ca_file", m->target.ca_file);
+			 "dir", m->ws ? lp_workspace_path(m->ws) : m->dir, "pid",
+			 (json_int_t)getpid(), "mode",
+			 m->mode == LP_MIRROR_PUSH ? "push"
+			 : m->mount                ? "mount"
+						   : "watch",
+			 "revision", (json_int_t)(m->ws ? lp_workspace_revision(m->ws) : 0), "urls",
+			 urls, "secret", m->target.secret, "ca_file", m->target.ca_file);
 }
 
 static void on_request(void *ctx, struct lp_control_client *client, const json_t *request)

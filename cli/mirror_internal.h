@@ -23,7 +23,6 @@ struct lp_flush_wait {
 	struct lp_timer deadline;
 	uint64_t revision; /* to be reached */
 	bool untaken;      /* what was noted has no revision yet */
-	bool again;        /* saves came in while an instance was busy */
 };
 
 /* A change that FUSE reported from one of its threads. */
@@ -43,15 +42,14 @@ struct lp_mirror {
 	int exit_status;
 	bool ready;
 	bool stopping;
-	bool failed_first; /* the app's first start failed, so that ready came with an error */
 	struct lp_conf conf;
 	struct lp_target target;
-	int lock_fd;
 	struct lp_loop *loop;
 	struct lp_workspace *ws;
 	struct lp_watch *watch;
 	struct lp_fsmount *mount;
 	struct lp_drone *drone;
+	bool drone_ended;
 	struct lp_fleet *fleet;
 	struct lp_report *report;
 	struct lp_control_server *control;

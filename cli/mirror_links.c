@@ -146,8 +146,6 @@ static void on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg
 	if (m->mode == LP_MIRROR_PUSH) {
 		if (settled && msg->u.settled.revision >= lp_workspace_revision(m->ws))
 			push_done(m, LP_EXIT_OK);
-		else if (failed && !msg->u.failed.resync)
-			push_done(m, LP_EXIT_FAILED);
 		else if (failed)
 			push_done(m, LP_EXIT_FAILED);
 		return;

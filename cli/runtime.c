@@ -1,90 +1,67 @@
-/* cli/runtime.c: locks and paths per app. */
+/* cli/runtime.c: names of sessions. */
 #include "cli/runtime.h"
 
-#include "common/base/lp_fs.h"
-#include "common/base/lp_mem.h"
+#include "common/base/lp_util.h"
 #include "sync/digest.h"
 
-#include <ctype.h>
+#include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 
-int lp_runtime_dir(char *out, size_t out_bytes, struct lp_err *err)
+/* "livepush-UID-RUNTIME-", the same for all sessions that see each other. */
+static void prefix(char out[64])
 {
-	const char *base = getenv("XDG_RUNTIME_DIR");
-	struct stat st;
-	int n, r;
+	const char *dir = getenv("XDG_RUNTIME_DIR");
+	struct lp_digest d = lp_digest_of(dir ? dir : "", dir ? strlen(dir) : 0);
+	char hex[LP_DIGEST_HEX_BYTES];
 
-	if (base && base[0] == '/')
-		n = snprintf(out, out_bytes, "%s/livepush", base);
-	else
-		n = snprintf(out, out_bytes, "/tmp/livepush-%u", (unsigned)geteuid());
-	if (n < 0 || (size_t)n >= out_bytes)
-		return lp_err_say(err, ENAMETOOLONG, "XDG_RUNTIME_DIR is too long");
-	r = lp_mkdir_p(out, 0700);
-	if (r < 0)
-		return lp_err_set(err, -r, "%s: cannot be made", out);
-	/* In /tmp somebody else may have been first. */
-	if (lstat(out, &st) < 0)
-		return lp_err_set(err, errno, "%s", out);
-	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077) != 0)
-		return lp_err_say(
-			err, EPERM,
-			"%s: must be a directory of yours with mode 0700; remove it or set "
-			"XDG_RUNTIME_DIR",
-			out);
-	return 0;
-}
-
-int lp_runtime_path(char *out, size_t out_bytes, const char *app, const char *ending,
-		    struct lp_err *err)
-{
-	char dir[256], hex[LP_DIGEST_HEX_BYTES];
-	struct lp_digest d = lp_digest_of(app, strlen(app));
-	bool plain = app[0] && app[0] != '.' && strlen(app) <= 63;
-	int n, r = lp_runtime_dir(dir, sizeof(dir), err);
-
-	if (r < 0)
-		return r;
-	for (const char *p = app; *p; p++)
-		plain = plain && (isalnum((unsigned char)*p) || strchr("._-", *p));
 	lp_digest_hex(&d, hex);
-	n = snprintf(out, out_bytes, "%s/%s.%s", dir, plain ? app : hex, ending);
-	return n < 0 || (size_t)n >= out_bytes
-		       ? lp_err_say(err, ENAMETOOLONG, "%s: path too long; set XDG_RUNTIME_DIR",
-				    dir)
-		       : 0;
+	(void)snprintf(out, 64, "livepush-%u-%.8s-", (unsigned)geteuid(), hex);
 }
 
-int lp_runtime_lock(const char *app, const char *dir, struct lp_err *err)
+static void set_name(struct sockaddr_un *addr, socklen_t *len, const char *name)
 {
-	char path[512];
-	struct lp_buf holder;
-	int r = lp_runtime_path(path, sizeof(path), app, "lock", err);
-	LP_AUTO_CLOSE int fd = -1;
-	LP_AUTO_FREE char *text = NULL;
+	size_t n = strnlen(name, sizeof(addr->sun_path) - 1);
 
-	if (r < 0)
-		return r;
-	fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return lp_err_set(err, errno, "%s", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno != EWOULDBLOCK)
-			return lp_err_set(err, errno, "%s: cannot be locked", path);
-		lp_buf_init(&holder, 4400);
-		(void)lp_err_say(err, EBUSY, "%s: already mirrored by %s; --take-over ends it", app,
-				 lp_read_all(fd, &holder) == 0 && holder.len && lp_buf_text(&holder)
-					 ? lp_buf_text(&holder)
-					 : "another livepush");
-		lp_buf_finish(&holder);
-		return -EBUSY;
+	*addr = (struct sockaddr_un){.sun_family = AF_UNIX};
+	memcpy(addr->sun_path + 1, name, n);
+	*len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n);
+}
+
+void lp_runtime_address(struct sockaddr_un *addr, socklen_t *len, const char *app)
+{
+	struct lp_digest d = lp_digest_of(app, strlen(app));
+	char hex[LP_DIGEST_HEX_BYTES], start[64], name[128];
+
+	/* By digest: an app's name may be an address of any length. */
+	lp_digest_hex(&d, hex);
+	prefix(start);
+	(void)snprintf(name, sizeof(name), "%s%s", start, hex);
+	set_name(addr, len, name);
+}
+
+void lp_runtime_each(void (*each)(void *ctx, const struct sockaddr_un *addr, socklen_t len),
+		     void *ctx)
+{
+	FILE *f = fopen("/proc/net/unix", "re");
+	char start[64], line[512];
+
+	if (!f)
+		return;
+	prefix(start);
+	while (fgets(line, sizeof(line), f)) {
+		char *at = strrchr(line, '@');
+		struct sockaddr_un addr;
+		socklen_t len;
+
+		/* The flag 00010000 marks listening sockets; connections to them bear the name,
+		 * too. */
+		if (!at || strncmp(at + 1, start, strlen(start)) != 0 ||
+		    !strstr(line, " 00010000 "))
+			continue;
+		at[1 + strcspn(at + 1, "\n")] = '\0';
+		set_name(&addr, &len, at + 1);
+		each(ctx, &addr, len);
 	}
-	text = lp_xasprintf("pid %d from %s", (int)getpid(), dir);
-	if (ftruncate(fd, 0) < 0 || lp_write_all(fd, text, strlen(text)) < 0)
-		return lp_err_set(err, errno, "%s: cannot be written", path);
-	return lp_take_fd(&fd);
+	(void)fclose(f);
 }

@@ -1,23 +1,17 @@
-/* cli/runtime.h: who mirrors what on this machine: one lock and one control socket per app, in a
- * directory that only this user can enter. */
+/* cli/runtime.h: the names under which sessions of this user are found: abstract unix sockets
+ * (unix(7)), which are lock and address in one and vanish with their process, however it ends. */
 #ifndef LP_CLI_RUNTIME_H
 #define LP_CLI_RUNTIME_H
 
-#include "common/base/lp_err.h"
+#include <sys/socket.h>
+#include <sys/un.h>
 
-#include <sys/types.h>
+/* The socket address of an app's session: made of the user, the directory for run-time files
+ * ($XDG_RUNTIME_DIR) and the app's name. */
+void lp_runtime_address(struct sockaddr_un *addr, socklen_t *len, const char *app);
 
-/* $XDG_RUNTIME_DIR/livepush, or /tmp/livepush-UID; made with mode 0700 and checked to be ours.
- * Returns 0 and the path in out, or -errno. */
-int lp_runtime_dir(char *out, size_t out_bytes, struct lp_err *err) LP_MUST_USE;
-
-/* Path of the app's file with that ending ("lock", "sock"). App names with characters other than
- * letters, digits, '.', '_' and '-' (URLs) are named by a digest. */
-int lp_runtime_path(char *out, size_t out_bytes, const char *app, const char *ending,
-		    struct lp_err *err) LP_MUST_USE;
-
-/* Takes the app's lock. Returns an owned descriptor, held until it is closed, or -EBUSY with who
- * holds it (pid and workspace), or -errno. dir is written into it for others to read. */
-int lp_runtime_lock(const char *app, const char *dir, struct lp_err *err) LP_MUST_USE;
+/* Calls each with the address of every session of this user that there is now. */
+void lp_runtime_each(void (*each)(void *ctx, const struct sockaddr_un *addr, socklen_t len),
+		     void *ctx);
 
 #endif

@@ -289,7 +289,7 @@ static int mount_by_helper(const char *mountpoint, struct lp_err *err)
 	char *argv[] = {NULL, flag, options, end, where, NULL};
 	LP_AUTO_CLOSE int ours = -1;
 	LP_AUTO_CLOSE int fd = -1;
-	struct helper h;
+	struct helper h = {.text_fd = -1};
 	int socks[2];
 	int r;
 
@@ -334,7 +334,7 @@ static int unmount_by_helper(const char *mountpoint, bool lazy, struct lp_err *e
 	char end[] = "--";
 	char *argv[] = {NULL, unmount, lazy ? detach : end, lazy ? end : where, lazy ? where : NULL,
 			NULL};
-	struct helper h;
+	struct helper h = {.text_fd = -1};
 	int r = start_helper(&h, argv, -1, err);
 
 	return r < 0 ? r : finish_helper(&h, what, err);

@@ -54,10 +54,10 @@ void lp_inodes_finish(struct lp_inodes *t)
 	if (t->buckets == NULL)
 		return;
 	for (size_t i = 0; i < t->n_buckets; i++) {
-		while (t->buckets[i] != NULL) {
-			struct lp_inode *inode = t->buckets[i];
+		while (t->buckets[i].first != NULL) {
+			struct lp_inode *inode = t->buckets[i].first;
 
-			t->buckets[i] = inode->next;
+			t->buckets[i].first = inode->next;
 			(void)close(inode->fd);
 			free(inode);
 		}
@@ -69,7 +69,7 @@ void lp_inodes_finish(struct lp_inodes *t)
 
 static struct lp_inode *find_locked(struct lp_inodes *t, dev_t dev, ino_t ino)
 {
-	struct lp_inode *inode = t->buckets[bucket_of(t, dev, ino)];
+	struct lp_inode *inode = t->buckets[bucket_of(t, dev, ino)].first;
 
 	while (inode != NULL && (inode->ino != ino || inode->dev != dev))
 		inode = inode->next;
@@ -78,19 +78,19 @@ static struct lp_inode *find_locked(struct lp_inodes *t, dev_t dev, ino_t ino)
 
 static void grow_locked(struct lp_inodes *t)
 {
-	struct lp_inode **old = t->buckets;
+	struct lp_bucket *old = t->buckets;
 	size_t n_old = t->n_buckets;
 
 	t->n_buckets *= 2;
 	t->buckets = lp_xcalloc(t->n_buckets, sizeof(*t->buckets));
 	for (size_t i = 0; i < n_old; i++) {
-		while (old[i] != NULL) {
-			struct lp_inode *inode = old[i];
+		while (old[i].first != NULL) {
+			struct lp_inode *inode = old[i].first;
 			size_t b = bucket_of(t, inode->dev, inode->ino);
 
-			old[i] = inode->next;
-			inode->next = t->buckets[b];
-			t->buckets[b] = inode;
+			old[i].first = inode->next;
+			inode->next = t->buckets[b].first;
+			t->buckets[b].first = inode;
 		}
 	}
 	free(old);
@@ -103,8 +103,8 @@ static void insert_locked(struct lp_inodes *t, struct lp_inode *inode)
 	if (t->n >= t->n_buckets)
 		grow_locked(t);
 	b = bucket_of(t, inode->dev, inode->ino);
-	inode->next = t->buckets[b];
-	t->buckets[b] = inode;
+	inode->next = t->buckets[b].first;
+	t->buckets[b].first = inode;
 	t->n++;
 }
 
@@ -206,7 +206,7 @@ void lp_inode_ref(struct lp_inodes *t, struct lp_inode *inode)
 
 static void unlink_locked(struct lp_inodes *t, struct lp_inode *inode)
 {
-	struct lp_inode **at = &t->buckets[bucket_of(t, inode->dev, inode->ino)];
+	struct lp_inode **at = &t->buckets[bucket_of(t, inode->dev, inode->ino)].first;
 
 	while (*at != inode)
 		at = &(*at)->next;
@@ -270,7 +270,8 @@ size_t lp_inodes_sweep(struct lp_inodes *t, struct lp_inode **out, size_t max)
 	for (size_t i = 0; i < t->n_buckets && n < max; i++) {
 		size_t b = t->cursor++ & (t->n_buckets - 1);
 
-		for (struct lp_inode *it = t->buckets[b]; it != NULL && n < max; it = it->next) {
+		for (struct lp_inode *it = t->buckets[b].first; it != NULL && n < max;
+		     it = it->next) {
 			if (only_cached(it)) {
 				it->refs++;
 				out[n++] = it;

@@ -36,9 +36,13 @@ struct lp_inode {
 	atomic_bool dirty;     /* changed since it was last reported */
 };
 
+struct lp_bucket {
+	struct lp_inode *first;
+};
+
 struct lp_inodes {
 	pthread_mutex_t lock;
-	struct lp_inode **buckets; /* a power of two of them */
+	struct lp_bucket *buckets; /* a power of two of them */
 	size_t n_buckets;
 	size_t n;
 	size_t cursor;        /* where the next sweep begins */

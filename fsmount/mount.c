@@ -114,7 +114,8 @@ static int check_mountpoint(struct lp_fsmount *m, const char *mountpoint, struct
 }
 
 /* The library's messages repeat what its return values say. */
-static void on_library_log(enum fuse_log_level level, const char *fmt, va_list args)
+static void __attribute__((format(printf, 2, 0)))
+on_library_log(enum fuse_log_level level, const char *fmt, va_list args)
 {
 	char text[256];
 

@@ -155,10 +155,10 @@ static void reply_value(fuse_req_t req, const char *value, ssize_t len, size_t s
 void lp_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct lp_fd_path path = lp_fs_fd_path(lp_fs_inode(lp_fs_of(req), ino)->fd);
-	LP_AUTO_FREE char *value = size > 0 ? malloc(size) : NULL;
+	char *value = malloc(size + 1);
 	ssize_t len;
 
-	if (size > 0 && value == NULL) {
+	if (value == NULL) {
 		(void)fuse_reply_err(req, ENOMEM);
 		return;
 	}
@@ -169,15 +169,16 @@ void lp_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t siz
 		(void)fuse_reply_err(req, ENODATA);
 	else
 		(void)fuse_reply_err(req, errno);
+	free(value);
 }
 
 void lp_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	struct lp_fd_path path = lp_fs_fd_path(lp_fs_inode(lp_fs_of(req), ino)->fd);
-	LP_AUTO_FREE char *value = size > 0 ? malloc(size) : NULL;
+	char *value = malloc(size + 1);
 	ssize_t len;
 
-	if (size > 0 && value == NULL) {
+	if (value == NULL) {
 		(void)fuse_reply_err(req, ENOMEM);
 		return;
 	}
@@ -186,6 +187,7 @@ void lp_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 		reply_value(req, value, len, size);
 	else
 		(void)fuse_reply_err(req, errno);
+	free(value);
 }
 
 /* An access ACL carries the mode: a change of it is a change of the file. */

@@ -140,7 +140,7 @@ static int fill(struct page *p, struct listing *l, off_t off, bool plus)
 static void list(fuse_req_t req, size_t size, off_t off, const struct fuse_file_info *fi, bool plus)
 {
 	struct listing *l = listing_of(fi);
-	LP_AUTO_FREE char *data = malloc(size);
+	char *data = malloc(size);
 	struct page p = {.req = req, .data = data, .cap = size};
 	int r;
 
@@ -155,6 +155,7 @@ static void list(fuse_req_t req, size_t size, off_t off, const struct fuse_file_
 		(void)fuse_reply_err(req, -r);
 	else
 		(void)fuse_reply_buf(req, p.data, p.len);
+	free(data);
 }
 
 void lp_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,

@@ -181,7 +181,7 @@ void lp_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	(void)ino;
 	/* Closing a copy makes a network file system below say what went wrong with the data. */
-	if (h->writer && close(dup(h->fd)) < 0)
+	if (h->writer && close(fcntl(h->fd, F_DUPFD_CLOEXEC, 0)) < 0)
 		e = errno;
 	lp_report_flush(lp_fs_of(req), h, fuse_req_ctx(req)->pid);
 	(void)fuse_reply_err(req, e);

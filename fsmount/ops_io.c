@@ -115,6 +115,7 @@ void lp_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct f
 		(void)fuse_reply_lseek(req, at);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the library asks for these parameters */
 void lp_op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 			   struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
 			   struct fuse_file_info *fi_out, size_t len, int flags)

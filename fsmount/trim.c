@@ -131,7 +131,7 @@ int lp_trim_start(struct lp_trim *t, struct lp_fsmount *m, size_t nofile, struct
 	int e;
 
 	*t = (struct lp_trim){
-		.m = m, .low = nofile / 8 * 3, .high = nofile / 2, .brake = nofile / 4 * 3};
+		.m = m, .low = nofile / 8 * 5, .high = nofile / 4 * 3, .brake = nofile / 8 * 7};
 	(void)pthread_mutex_init(&t->lock, NULL);
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -104,7 +104,6 @@ static int adopt_epoll(struct lp_loop *loop)
 							 fd, "lp-epoll", NULL);
 	if (!loop->ws->epoll_wsi)
 		return -ENOMEM;
-	lws_set_opaque_user_data(loop->ws->epoll_wsi, loop);
 	return 0;
 }
 
@@ -151,8 +150,8 @@ static int on_epoll_event(struct lws *wsi, enum lws_callback_reasons reason, voi
 		return -1; /* a peer that asks for this "protocol" by its name */
 	if (reason != LWS_CALLBACK_RAW_RX_FILE)
 		return 0;
-	loop = lws_get_opaque_user_data(wsi);
-	if (loop && lp_loop_dispatch(loop, 0) < 0)
+	loop = lws_vhost_user(lws_get_vhost(wsi));
+	if (lp_loop_dispatch(loop, 0) < 0)
 		lp_loop_stop(loop);
 	return 0;
 }
@@ -254,7 +253,12 @@ static int on_client_event(struct lp_ws *ws, struct lws *wsi, enum lws_callback_
 	case LWS_CALLBACK_CLIENT_WRITEABLE:
 		return lp_ws_writable(ws);
 	case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
-		if (in && len > 0 && !ws->close_reason[0])
+		if (in && len > 14 && memcmp(in, "connect SSL err", 15) == 0)
+			(void)lws_snprintf(
+				ws->close_reason, sizeof(ws->close_reason),
+				"TLS failed: the certificate is not for this host, or its "
+				"authority is unknown (ca: in livepush.yml)");
+		else if (in && len > 0 && !ws->close_reason[0])
 			(void)lws_snprintf(ws->close_reason, sizeof(ws->close_reason), "%.*s",
 					   (int)len, (const char *)in);
 		/* May come from inside lws_client_connect_via_info, where nobody expects a call. */
@@ -295,6 +299,12 @@ static int on_ws_event(struct lws *wsi, enum lws_callback_reasons reason, void *
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
 		if (ws)
 			remember_peer_close(ws, in, len);
+		return 0;
+	case LWS_CALLBACK_WSI_DESTROY:
+		/* Killed before it was open, it comes to its end without any other word. */
+		if (ws)
+			return on_client_event(ws, wsi, LWS_CALLBACK_CLIENT_CONNECTION_ERROR, NULL,
+					       0);
 		return 0;
 	default:
 		break;

@@ -342,7 +342,7 @@ static bool has_no_child(void *arg)
 static void stop__leaves_no_process_and_no_descriptor(void **state)
 {
 	struct fx *fx = *state;
-	int before = dup(fx->root_fd);
+	int before = fcntl(fx->root_fd, F_DUPFD_CLOEXEC, 0);
 	int after;
 
 	(void)close(before);
@@ -351,7 +351,7 @@ static void stop__leaves_no_process_and_no_descriptor(void **state)
 	fx_write(fx, "a/b/f", "x");
 	assert_int_equal(fx_unmount(fx), 0);
 	fx_skip(fx, 3);
-	after = dup(fx->root_fd);
+	after = fcntl(fx->root_fd, F_DUPFD_CLOEXEC, 0);
 	(void)close(after);
 	assert_int_equal(after, before);
 	fx_wait_until(has_no_child, NULL);
@@ -370,7 +370,7 @@ static int open_device_to_everybody(const char *node)
  * not possible here. */
 static int use_as_nobody(const char *dir, const char *node)
 {
-	struct lp_fsmount *m;
+	struct lp_fsmount *m = NULL;
 	struct lp_err err = {0};
 	struct stat st;
 	char path[128];
