@@ -150,13 +150,13 @@ struct all {
 	size_t shown;
 };
 
-static void show_session(void *ctx, const struct sockaddr_un *addr, socklen_t len)
+static void show_session(void *ctx, const struct lp_session_addr *addr)
 {
 	struct all *all = ctx;
 	json_t *answer = NULL;
 
-	if (lp_control_ask_at(&answer, addr, len, "session", json_pack("{s:s}", "cmd", "endpoints"),
-			      NULL) < 0)
+	if (lp_control_ask_at(&answer, addr, "session", json_pack("{s:s}", "cmd", "endpoints"),
+			      TIMEOUT_MS, NULL) < 0)
 		return; /* it ended meanwhile */
 	all->shown++;
 	if (show_one(text_of(answer, "app"), NULL, all->json) != LP_EXIT_OK)

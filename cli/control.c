@@ -1,7 +1,6 @@
 /* cli/control.c: the control socket of a session, both ends. */
 #include "cli/control.h"
 
-#include "cli/runtime.h"
 #include "common/base/lp_buf.h"
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
@@ -29,6 +28,14 @@ struct lp_control_server {
 	struct lp_control_client *clients;
 };
 
+static void release(struct lp_control_client *c)
+{
+	lp_loop_fd_remove(&c->src);
+	(void)close(c->src.fd);
+	lp_buf_finish(&c->line);
+	free(c);
+}
+
 static void drop(struct lp_control_client *c)
 {
 	struct lp_control_client **at = &c->server->clients;
@@ -36,10 +43,7 @@ static void drop(struct lp_control_client *c)
 	while (*at != c)
 		at = &(*at)->next;
 	*at = c->next;
-	lp_loop_fd_remove(&c->src);
-	(void)close(c->src.fd);
-	lp_buf_finish(&c->line);
-	free(c);
+	release(c);
 }
 
 void lp_control_answer(struct lp_control_client *c, json_t *answer)
@@ -145,16 +149,15 @@ int lp_control_serve(struct lp_control_server **out, struct lp_loop *loop, const
 		     const struct lp_control_ops *ops, struct lp_err *err)
 {
 	struct lp_control_server *s = lp_xcalloc(1, sizeof(*s));
-	struct sockaddr_un addr;
-	socklen_t len;
+	struct lp_session_addr addr;
 	int r = 0;
 
 	s->loop = loop;
 	s->ops = *ops;
 	s->src = (struct lp_fd_src){.events = EPOLLIN, .on_ready = on_accept};
 	s->src.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	lp_runtime_address(&addr, &len, app);
-	if (s->src.fd < 0 || bind(s->src.fd, (const struct sockaddr *)&addr, len) < 0 ||
+	lp_runtime_address(&addr, app);
+	if (s->src.fd < 0 || bind(s->src.fd, (const struct sockaddr *)&addr.un, addr.len) < 0 ||
 	    listen(s->src.fd, 16) < 0)
 		r = errno == EADDRINUSE ? say_who(app, err)
 					: lp_err_set(err, errno, "%s: cannot listen", app);
@@ -171,10 +174,14 @@ int lp_control_serve(struct lp_control_server **out, struct lp_loop *loop, const
 
 void lp_control_close(struct lp_control_server *s)
 {
+	struct lp_control_client *next;
+
 	if (!s)
 		return;
-	while (s->clients)
-		drop(s->clients);
+	for (struct lp_control_client *c = s->clients; c; c = next) {
+		next = c->next;
+		release(c);
+	}
 	lp_loop_fd_remove(&s->src);
 	(void)close(s->src.fd);
 	free(s);
@@ -212,8 +219,8 @@ static int no_session(const char *name, struct lp_err *err)
 			  name, name);
 }
 
-static int ask(json_t **out, const struct sockaddr_un *addr, socklen_t len, const char *name,
-	       json_t *request, uint32_t timeout_ms, struct lp_err *err)
+int lp_control_ask_at(json_t **out, const struct lp_session_addr *addr, const char *name,
+		      json_t *request, uint32_t timeout_ms, struct lp_err *err)
 {
 	LP_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	LP_AUTO_FREE char *text = json_dumps(request, JSON_COMPACT);
@@ -223,7 +230,7 @@ static int ask(json_t **out, const struct sockaddr_un *addr, socklen_t len, cons
 	json_decref(request);
 	if (fd < 0 || !text)
 		return lp_err_set(err, fd < 0 ? errno : ENOMEM, "%s", name);
-	if (connect(fd, (const struct sockaddr *)addr, len) < 0)
+	if (connect(fd, (const struct sockaddr *)&addr->un, addr->len) < 0)
 		return no_session(name, err);
 	if (!is_ours(fd))
 		return lp_err_say(err, EPERM, "%s: its session belongs to another user", name);
@@ -244,15 +251,8 @@ static int ask(json_t **out, const struct sockaddr_un *addr, socklen_t len, cons
 int lp_control_ask(json_t **out, const char *app, json_t *request, uint32_t timeout_ms,
 		   struct lp_err *err)
 {
-	struct sockaddr_un addr;
-	socklen_t len;
+	struct lp_session_addr addr;
 
-	lp_runtime_address(&addr, &len, app);
-	return ask(out, &addr, len, app, request, timeout_ms, err);
-}
-
-int lp_control_ask_at(json_t **out, const struct sockaddr_un *addr, socklen_t len, const char *name,
-		      json_t *request, struct lp_err *err)
-{
-	return ask(out, addr, len, name, request, 5000, err);
+	lp_runtime_address(&addr, app);
+	return lp_control_ask_at(out, &addr, app, request, timeout_ms, err);
 }

@@ -6,11 +6,10 @@
 #ifndef LP_CLI_CONTROL_H
 #define LP_CLI_CONTROL_H
 
+#include "cli/runtime.h"
 #include "common/loop/loop.h"
 
 #include <jansson.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 struct lp_control_server; /* opaque */
 struct lp_control_client; /* one connection; opaque */
@@ -39,7 +38,7 @@ int lp_control_ask(json_t **out, const char *app, json_t *request, uint32_t time
 		   struct lp_err *err) LP_MUST_USE;
 
 /* The same for the session at an address; name is for messages. */
-int lp_control_ask_at(json_t **out, const struct sockaddr_un *addr, socklen_t len, const char *name,
-		      json_t *request, struct lp_err *err) LP_MUST_USE;
+int lp_control_ask_at(json_t **out, const struct lp_session_addr *addr, const char *name,
+		      json_t *request, uint32_t timeout_ms, struct lp_err *err) LP_MUST_USE;
 
 #endif

@@ -15,8 +15,6 @@
 #define CONTROLLER       "livepush-controller"
 #define STOP_DEADLINE_US 20000000u /* longer than the default grace of the app */
 
-extern char **environ;
-
 struct lp_drone {
 	struct lp_loop *loop;
 	struct lp_drone_ops ops;

@@ -189,7 +189,9 @@ int lp_mirror_run(const struct lp_args *args, enum lp_mirror_mode mode)
 	(void)lp_raise_nofile();
 	lp_conf_init(&m.conf);
 	name_holder(&m);
-	if (read_conf(&m, m.dir, &err) < 0 ||
+	/* A mount whose process was killed together with its guard would keep DIR from being
+	 * opened. */
+	if (lp_fsmount_heal(m.dir, &err) < 0 || read_conf(&m, m.dir, &err) < 0 ||
 	    lp_target_resolve(&m.target, &m.conf, m.app, lp_arg(args, "secret-file"), true, &err) <
 		    0)
 		m.exit_status = lp_out_fail(m.json, "%s", err.msg);

@@ -154,8 +154,10 @@ int lp_mirror_serve_control(struct lp_mirror *m, struct lp_err *err)
 
 void lp_mirror_close_control(struct lp_mirror *m)
 {
-	while (m->waits)
-		answer_wait(m->waits, "the session ended");
+	for (struct lp_flush_wait *w = m->waits, *next; w; w = next) {
+		next = w->next;
+		answer_wait(w, "the session ended");
+	}
 	lp_control_close(m->control);
 	m->control = NULL;
 }

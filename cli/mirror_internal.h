@@ -35,13 +35,16 @@ struct lp_fuse_event {
 
 struct lp_mirror {
 	const struct lp_args *args;
-	enum lp_mirror_mode mode;
 	const char *dir;
 	const char *app;
-	bool json;
+	enum lp_mirror_mode mode;
 	int exit_status;
+	bool json;
 	bool ready;
 	bool stopping;
+	bool drone_ended;
+	bool pump_posted;
+	bool fuse_posted; /* protected by fuse_lock */
 	struct lp_conf conf;
 	struct lp_target target;
 	struct lp_loop *loop;
@@ -49,7 +52,6 @@ struct lp_mirror {
 	struct lp_watch *watch;
 	struct lp_fsmount *mount;
 	struct lp_drone *drone;
-	bool drone_ended;
 	struct lp_fleet *fleet;
 	struct lp_report *report;
 	struct lp_control_server *control;
@@ -57,14 +59,12 @@ struct lp_mirror {
 	char holder[256];
 	uint8_t workspace_id[LP_WIRE_ID_BYTES];
 	struct lp_post pump_post;
-	bool pump_posted;
 	uint64_t sync_began_us;
 	/* From FUSE's threads to the loop. */
 	pthread_mutex_t fuse_lock;
 	struct lp_fuse_event *fuse_first; /* protected by fuse_lock */
 	struct lp_fuse_event *fuse_last;  /* protected by fuse_lock */
 	struct lp_post fuse_post;
-	bool fuse_posted; /* protected by fuse_lock */
 	struct lp_post fuse_ended_post;
 	unsigned done_instances; /* push: how many have settled or need nothing */
 };

@@ -21,25 +21,33 @@ bool lp_out_json(json_t *object)
 	return fflush(stdout) == 0 && ok;
 }
 
-/* Length of the valid UTF-8 sequence at p, 0 when there is none (RFC 3629). */
+/* Length of the valid UTF-8 sequence at p, 0 when there is none (RFC 3629, 4: by first byte, and
+ * the bounds of the second). */
 static size_t utf8_len(const uint8_t *p, size_t left)
 {
-	size_t n = p[0] < 0x80   ? 1
-		   : p[0] < 0xc2 ? 0
-		   : p[0] < 0xe0 ? 2
-		   : p[0] < 0xf0 ? 3
-		   : p[0] < 0xf5 ? 4
-				 : 0;
+	static const struct {
+		uint8_t first_min, first_max, second_min, second_max;
+		size_t len;
+	} rows[] = {
+		{0x00, 0x7f, 0x00, 0x00, 1}, {0xc2, 0xdf, 0x80, 0xbf, 2},
+		{0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
+		{0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+		{0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
+		{0xf4, 0xf4, 0x80, 0x8f, 4},
+	};
+	size_t row = 0;
 
-	if (n == 0 || n > left)
+	while (row < LP_COUNT_OF(rows) &&
+	       (p[0] < rows[row].first_min || p[0] > rows[row].first_max))
+		row++;
+	if (row == LP_COUNT_OF(rows) || rows[row].len > left)
 		return 0;
-	for (size_t i = 1; i < n; i++)
+	if (rows[row].len > 1 && (p[1] < rows[row].second_min || p[1] > rows[row].second_max))
+		return 0;
+	for (size_t i = 2; i < rows[row].len; i++)
 		if ((p[i] & 0xc0) != 0x80)
 			return 0;
-	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-		return 0;
-	return n;
+	return rows[row].len;
 }
 
 json_t *lp_out_text(const void *bytes, size_t len)

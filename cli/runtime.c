@@ -19,16 +19,16 @@ static void prefix(char out[64])
 	(void)snprintf(out, 64, "livepush-%u-%.8s-", (unsigned)geteuid(), hex);
 }
 
-static void set_name(struct sockaddr_un *addr, socklen_t *len, const char *name)
+static void set_name(struct lp_session_addr *addr, const char *name)
 {
-	size_t n = strnlen(name, sizeof(addr->sun_path) - 1);
+	size_t n = strnlen(name, sizeof(addr->un.sun_path) - 1);
 
-	*addr = (struct sockaddr_un){.sun_family = AF_UNIX};
-	memcpy(addr->sun_path + 1, name, n);
-	*len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n);
+	*addr = (struct lp_session_addr){.un.sun_family = AF_UNIX};
+	memcpy(addr->un.sun_path + 1, name, n);
+	addr->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n);
 }
 
-void lp_runtime_address(struct sockaddr_un *addr, socklen_t *len, const char *app)
+void lp_runtime_address(struct lp_session_addr *addr, const char *app)
 {
 	struct lp_digest d = lp_digest_of(app, strlen(app));
 	char hex[LP_DIGEST_HEX_BYTES], start[64], name[128];
@@ -37,11 +37,10 @@ void lp_runtime_address(struct sockaddr_un *addr, socklen_t *len, const char *ap
 	lp_digest_hex(&d, hex);
 	prefix(start);
 	(void)snprintf(name, sizeof(name), "%s%s", start, hex);
-	set_name(addr, len, name);
+	set_name(addr, name);
 }
 
-void lp_runtime_each(void (*each)(void *ctx, const struct sockaddr_un *addr, socklen_t len),
-		     void *ctx)
+void lp_runtime_each(void (*each)(void *ctx, const struct lp_session_addr *addr), void *ctx)
 {
 	FILE *f = fopen("/proc/net/unix", "re");
 	char start[64], line[512];
@@ -51,8 +50,7 @@ void lp_runtime_each(void (*each)(void *ctx, const struct sockaddr_un *addr, soc
 	prefix(start);
 	while (fgets(line, sizeof(line), f)) {
 		char *at = strrchr(line, '@');
-		struct sockaddr_un addr;
-		socklen_t len;
+		struct lp_session_addr addr;
 
 		/* The flag 00010000 marks listening sockets; connections to them bear the name,
 		 * too. */
@@ -60,8 +58,8 @@ void lp_runtime_each(void (*each)(void *ctx, const struct sockaddr_un *addr, soc
 		    !strstr(line, " 00010000 "))
 			continue;
 		at[1 + strcspn(at + 1, "\n")] = '\0';
-		set_name(&addr, &len, at + 1);
-		each(ctx, &addr, len);
+		set_name(&addr, at + 1);
+		each(ctx, &addr);
 	}
 	(void)fclose(f);
 }

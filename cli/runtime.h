@@ -6,12 +6,17 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-/* The socket address of an app's session: made of the user, the directory for run-time files
+/* Where a session is reached. */
+struct lp_session_addr {
+	struct sockaddr_un un;
+	socklen_t len;
+};
+
+/* The address of an app's session: made of the user, the directory for run-time files
  * ($XDG_RUNTIME_DIR) and the app's name. */
-void lp_runtime_address(struct sockaddr_un *addr, socklen_t *len, const char *app);
+void lp_runtime_address(struct lp_session_addr *addr, const char *app);
 
 /* Calls each with the address of every session of this user that there is now. */
-void lp_runtime_each(void (*each)(void *ctx, const struct sockaddr_un *addr, socklen_t len),
-		     void *ctx);
+void lp_runtime_each(void (*each)(void *ctx, const struct lp_session_addr *addr), void *ctx);
 
 #endif

@@ -14,8 +14,6 @@
 
 #define CONF_NAME "livepush.yml"
 
-extern char **environ;
-
 static void stop(struct lp_instance *in, const char *why)
 {
 	if (in->stopping) {

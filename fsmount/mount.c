@@ -167,17 +167,30 @@ static int unmount(const struct lp_fsmount *m)
 	return -EBUSY;
 }
 
-static int serve(struct lp_fsmount *m, struct lp_err *err)
+/* Puts the mount there and makes the session for it. */
+static int attach(struct lp_fsmount *m, struct lp_err *err)
 {
 	dev_t before = lp_attach_dev(m->mountpoint);
-	struct rlimit limit = {0};
 	int fd = lp_attach_mount(m->mountpoint, err);
-	int r;
+	dev_t dev;
 
 	if (fd < 0)
 		return fd;
-	m->inodes.refused_dev = lp_attach_dev(m->mountpoint);
-	r = open_session(m, fd, err);
+	dev = lp_attach_dev(m->mountpoint);
+	if (dev == 0 || dev == before) {
+		(void)lp_attach_unmount(m->mountpoint, true, NULL);
+		(void)close(fd);
+		return lp_err_say(err, EIO, "the mount on '%s' did not appear", m->mountpoint);
+	}
+	m->inodes.refused_dev = dev;
+	return open_session(m, fd, err);
+}
+
+static int serve(struct lp_fsmount *m, struct lp_err *err)
+{
+	struct rlimit limit = {.rlim_cur = 1024};
+	int r = attach(m, err);
+
 	if (r < 0)
 		return r;
 	(void)lp_raise_nofile();
@@ -185,12 +198,7 @@ static int serve(struct lp_fsmount *m, struct lp_err *err)
 	r = lp_trim_start(&m->trim, m, (size_t)limit.rlim_cur, err);
 	if (r < 0)
 		return r;
-	r = lp_pool_start(&m->pool, m->se, on_session_ended, m, err);
-	if (r < 0)
-		return r;
-	if (m->inodes.refused_dev == 0 || m->inodes.refused_dev == before)
-		return lp_err_say(err, EIO, "the mount on '%s' did not appear", m->mountpoint);
-	return 0;
+	return lp_pool_start(&m->pool, m->se, on_session_ended, m, err);
 }
 
 int lp_fsmount_start(struct lp_fsmount **out, const struct lp_fsmount_opts *opts,

@@ -143,8 +143,9 @@ static void compare(struct lp_link *link, const char *path)
 
 	(void)lp_index_root(ix);
 	node = lp_index_get(ix, path);
-	r = lp_diff_listing(link->diff, node && node->e.kind == LP_KIND_DIR ? node : NULL, path,
-			    link->listed, link->n_listed, push_todo, link);
+	r = lp_diff_listing(link->diff, node && node->e.kind == LP_KIND_DIR ? node : NULL,
+			    &(struct lp_peer_dir){path, link->listed, link->n_listed}, push_todo,
+			    link);
 	for (size_t i = 0; i < link->n_listed; i++)
 		free((char *)(uintptr_t)link->listed[i].name);
 	link->n_listed = 0;

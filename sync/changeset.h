@@ -70,17 +70,25 @@ struct lp_peer_entry {
 	bool owned; /* came from a workspace; false: the app or its buildpack made it */
 };
 
+/* A directory of a peer: its path and all its entries, in any order. */
+struct lp_peer_dir {
+	const char *path;
+	const struct lp_peer_entry *entries;
+	size_t n;
+};
+
 /* Compares one directory of the workspace with a peer's listing of it and appends to cs what makes
  * the peer equal: PUT (files without content: blob NULL), KEEP where the content is there already,
  * DELETE for owned entries that the workspace does not have. node NULL: the workspace has no such
  * directory. descend(ctx, path) is called for every directory that both have and whose digest
  * differs; what the peer does not have at all is added whole. root digests must be fresh
  * (lp_index_root). Returns 0 or -ENAMETOOLONG. */
-int lp_diff_listing(struct lp_changeset *cs, const struct lp_node *node, const char *path,
-		    const struct lp_peer_entry *peer, size_t n_peer,
-		    void (*descend)(void *ctx, const char *path), void *ctx) LP_MUST_USE;
+int lp_diff_listing(struct lp_changeset *cs, const struct lp_node *node,
+		    const struct lp_peer_dir *peer, void (*descend)(void *ctx, const char *path),
+		    void *ctx) LP_MUST_USE;
 
-/* Appends PUT for node and everything below it. Returns 0 or -ENAMETOOLONG. */
-int lp_diff_add_subtree(struct lp_changeset *cs, const struct lp_node *node) LP_MUST_USE;
+/* Appends PUT for top (unless it is the root) and everything below it. Returns 0 or -ENAMETOOLONG.
+ */
+int lp_diff_add_subtree(struct lp_changeset *cs, const struct lp_node *top) LP_MUST_USE;
 
 #endif

@@ -95,17 +95,17 @@ static int merge(const struct listing *l, const struct lp_node *node, const char
 	return 0;
 }
 
-int lp_diff_listing(struct lp_changeset *cs, const struct lp_node *node, const char *path,
-		    const struct lp_peer_entry *peer, size_t n_peer,
-		    void (*descend)(void *ctx, const char *path), void *ctx)
+int lp_diff_listing(struct lp_changeset *cs, const struct lp_node *node,
+		    const struct lp_peer_dir *peer, void (*descend)(void *ctx, const char *path),
+		    void *ctx)
 {
 	const struct listing l = {.cs = cs, .descend = descend, .ctx = ctx};
 	LP_AUTO_FREE const struct lp_peer_entry **sorted = NULL;
 
-	sorted = lp_xcalloc(n_peer, sizeof(struct lp_peer_entry *));
-	for (size_t i = 0; i < n_peer; i++)
-		sorted[i] = &peer[i];
-	if (n_peer > 1)
-		qsort(sorted, n_peer, sizeof(struct lp_peer_entry *), by_name);
-	return merge(&l, node, path, sorted, n_peer);
+	sorted = lp_xcalloc(peer->n, sizeof(struct lp_peer_entry *));
+	for (size_t i = 0; i < peer->n; i++)
+		sorted[i] = &peer->entries[i];
+	if (peer->n > 1)
+		qsort(sorted, peer->n, sizeof(struct lp_peer_entry *), by_name);
+	return merge(&l, node, peer->path, sorted, peer->n);
 }

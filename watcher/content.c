@@ -127,7 +127,7 @@ static int read_once(int fd, const struct stat *before, bool want_blob, struct l
 {
 	size_t size = (size_t)before->st_size;
 	struct lp_stat_sig sig;
-	struct stat after;
+	struct stat after = {0};
 	uint64_t got;
 	int r;
 

@@ -123,7 +123,7 @@ static const struct lp_field failed[] = {
 	UINT(lp_msg_failed, generation, 0),
 	UINT(lp_msg_failed, stage, 0),
 	FLAG(lp_msg_failed, resync),
-	BYTES(lp_msg_failed, error, LP_FIELD_TEXT, 2 * TEXT_MAX),
+	BYTES(lp_msg_failed, error, LP_FIELD_TEXT, (uint64_t)2 * TEXT_MAX),
 	BYTES(lp_msg_failed, excerpt, LP_FIELD_BIN, LP_WIRE_EXCERPT_MAX_BYTES),
 };
 static const struct lp_field log_fields[] = {

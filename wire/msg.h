@@ -18,10 +18,11 @@
 #include "common/base/lp_err.h"
 #include "sync/changeset.h"
 
-#define LP_WIRE_VERSION           1
-#define LP_WIRE_MSG_MAX_BYTES     (512 * 1024)      /* encoded, packed or not */
-#define LP_WIRE_PIECE_BYTES       (256 * 1024)      /* content in one message */
-#define LP_WIRE_WINDOW_BYTES      (8 * 1024 * 1024) /* unacknowledged content and operations */
+#define LP_WIRE_VERSION       1
+#define LP_WIRE_MSG_MAX_BYTES ((size_t)512 * 1024)        /* encoded, packed or not */
+#define LP_WIRE_PIECE_BYTES   ((size_t)256 * 1024)        /* content in one message */
+#define LP_WIRE_WINDOW_BYTES  ((uint64_t)8 * 1024 * 1024) /* unacknowledged content and operations \
+							   */
 #define LP_WIRE_NONCE_BYTES       32
 #define LP_WIRE_MAC_BYTES         32
 #define LP_WIRE_ID_BYTES          16

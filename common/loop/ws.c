@@ -9,6 +9,7 @@
 #include "common/loop/loop_internal.h"
 #include "common/loop/ws_internal.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* A peer that answers nothing for 10 s is gone; it is asked after 5 s. */
@@ -28,7 +29,7 @@ static const struct lws_protocols protocols[] = {
 	{.name = LP_WS_SUBPROTOCOL,
 	 .callback = on_ws_event,
 	 .per_session_data_size = sizeof(struct lp_ws_http_session),
-	 .rx_buffer_size = 256 * 1024,
+	 .rx_buffer_size = (size_t)256 * 1024,
 	 .tx_packet_size = LP_WS_MESSAGE_MAX_BYTES + 64},
 	{.name = "lp-epoll", .callback = on_epoll_event},
 	{.name = NULL},
@@ -363,12 +364,13 @@ int lp_ws_connect(struct lp_loop *loop, struct lp_ws **out, const struct lp_ws_c
 		  struct lp_err *err)
 {
 	LP_AUTO_FREE char *url = lp_xstrdup(opts->url);
-	struct lp_ws_host *host;
+	struct lp_ws_host *host = NULL;
 	struct lp_ws *ws;
 	int r = lp_ws_host_get(loop, &host, err);
 
 	if (r < 0)
 		return r;
+	assert(host);
 	ws = lp_ws_new(loop);
 	ws->is_client = true;
 	ws->ops = opts->ops;

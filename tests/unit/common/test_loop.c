@@ -188,7 +188,7 @@ static unsigned rearmed;
 static void on_rearm(struct lp_timer *timer)
 {
 	if (++rearmed < 100000)
-		lp_timer_set(loop, timer, rearmed % 2 ? 0 : lp_now_us());
+		lp_timer_set(loop, timer, 0);
 	else
 		lp_loop_stop(loop);
 }

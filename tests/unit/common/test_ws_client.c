@@ -39,7 +39,8 @@ static struct test {
 	enum plan plan;
 	int listen_fd, fd;
 	struct lp_buf request;
-	bool answered, opened, timed_out;
+	bool answered, given_up, opened, timed_out;
+	size_t poured;
 	int closed, messages;
 	char reason[128];
 } t;
@@ -128,16 +129,15 @@ static void answer(void)
 static void pour(void)
 {
 	static uint8_t piece[16384];
-	static size_t poured;
 
-	poured = t.answered ? poured : 0;
-	while (poured < TOO_MUCH) {
-		size_t n = TOO_MUCH - poured < sizeof(piece) ? TOO_MUCH - poured : sizeof(piece);
-		ssize_t sent = send(t.fd, piece, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (t.plan == PLAN_TOO_MUCH && t.poured < TOO_MUCH) {
+		size_t rest = TOO_MUCH - t.poured;
+		ssize_t sent = send(t.fd, piece, rest < sizeof(piece) ? rest : sizeof(piece),
+				    MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (sent <= 0)
 			return;
-		poured += (size_t)sent;
+		t.poured += (size_t)sent;
 	}
 }
 
@@ -162,27 +162,37 @@ static bool is_gone(int fd)
 	return n == 0 || (n < 0 && errno != EAGAIN);
 }
 
-/* Once a millisecond: the server's work, and the end of the test. */
+static void give_up(void)
+{
+	if (t.plan == PLAN_ABANDON)
+		lp_ws_abandon(t.ws);
+	else if (t.plan == PLAN_CLOSE)
+		lp_ws_close(t.ws, 1000, "changed my mind");
+	t.given_up = true;
+}
+
+/* Once a millisecond: the server's work, and the end of the test. Only after the answer comes a
+ * tick at once: it and the answer are then ready in the same round of the loop, the tick first. */
 static void on_tick(struct lp_timer *timer)
 {
+	uint64_t next_us = lp_now_us() + 1000;
+
+	if (t.answered && !t.given_up)
+		give_up();
 	if (!t.answered && request_is_complete()) {
 		answer();
-		if (t.plan == PLAN_ABANDON)
-			lp_ws_abandon(t.ws);
-		else if (t.plan == PLAN_CLOSE)
-			lp_ws_close(t.ws, 1000, "changed my mind");
-		if (t.plan == PLAN_TOO_MUCH)
-			pour();
+		pour();
 		t.answered = true;
-	} else if (t.answered && t.plan == PLAN_TOO_MUCH) {
+		next_us = 0;
+	} else if (t.answered) {
 		pour();
 	}
 	/* Abandoned, it says nothing; the server sees that it is gone. */
-	if (t.closed || (t.answered && t.plan == PLAN_ABANDON && is_gone(t.fd))) {
+	if (t.closed || (t.given_up && t.plan == PLAN_ABANDON && is_gone(t.fd))) {
 		lp_loop_stop(t.loop);
 		return;
 	}
-	lp_timer_set(t.loop, timer, lp_now_us() + 1000);
+	lp_timer_set(t.loop, timer, next_us);
 }
 
 static void on_deadline(struct lp_timer *timer)

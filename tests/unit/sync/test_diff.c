@@ -206,7 +206,8 @@ static struct lp_changeset *diff_all(struct lp_index *want, struct peer *p, stru
 		const char *path = w->paths[w->listed];
 		size_t n = list_peer(p, owned, path, listing);
 
-		assert_int_equal(lp_diff_listing(cs, lp_index_get(want, path), path, listing, n,
+		assert_int_equal(lp_diff_listing(cs, lp_index_get(want, path),
+						 &(struct lp_peer_dir){path, listing, n},
 						 on_descend, w),
 				 0);
 	}
@@ -420,7 +421,8 @@ static void diff_listing__decides_each_pair(void **state)
 			assert_int_equal(lp_index_put(want, "x", &mine, NULL, NULL), 0);
 		(void)lp_index_root(want);
 		w = (struct walk){.n = 0};
-		assert_int_equal(lp_diff_listing(cs, lp_index_get(want, ""), "", &theirs, listed,
+		assert_int_equal(lp_diff_listing(cs, lp_index_get(want, ""),
+						 &(struct lp_peer_dir){"", &theirs, listed},
 						 on_descend, &w),
 				 0);
 		for (size_t k = 0; k < cs->n_ops && k < sizeof(ops) - 1; k++) {
@@ -445,7 +447,9 @@ static void diff_listing__deletes_the_owned_where_the_workspace_has_nothing(void
 	struct lp_changeset *cs = lp_changeset_create();
 
 	(void)state;
-	assert_int_equal(lp_diff_listing(cs, NULL, "d", peer, LP_COUNT_OF(peer), on_descend, NULL),
+	assert_int_equal(lp_diff_listing(cs, NULL,
+					 &(struct lp_peer_dir){"d", peer, LP_COUNT_OF(peer)},
+					 on_descend, NULL),
 			 0);
 	assert_int_equal(cs->n_ops, 2);
 	assert_string_equal(cs->ops[0].path, "d/a");
@@ -471,7 +475,9 @@ static void diff__says_when_a_path_is_too_long(void **state)
 	assert_int_equal(cs->n_ops, 2048);
 	assert_true(cs->ops[0].is_new);
 	assert_int_equal(lp_node_path(n, path, sizeof(path)), 0);
-	assert_int_equal(lp_diff_listing(cs, n, path, &peer, 1, on_descend, NULL), -ENAMETOOLONG);
+	assert_int_equal(
+		lp_diff_listing(cs, n, &(struct lp_peer_dir){path, &peer, 1}, on_descend, NULL),
+		-ENAMETOOLONG);
 	(void)lp_node_put(want, n, "d", &dir, NULL);
 	assert_int_equal(lp_diff_add_subtree(cs, lp_index_get(want, "d")), -ENAMETOOLONG);
 	lp_changeset_unref(cs);

@@ -273,8 +273,10 @@ static struct lp_index *build_changed(unsigned change)
 		e.mode = 0700;
 		assert_int_equal(lp_index_put(ix, "b/deep", &e, NULL, NULL), 0);
 		break;
-	case 4: /* kind, with the same content */
-		put(ix, "b/l", LP_KIND_FILE, "x");
+	case 4: /* kind, and nothing else */
+		e = entry(LP_KIND_LINK, "x");
+		e.kind = LP_KIND_FILE;
+		assert_int_equal(lp_index_put(ix, "b/l", &e, NULL, NULL), 0);
 		break;
 	case 5: /* name */
 		assert_true(lp_index_remove(ix, "b/deep/z"));
