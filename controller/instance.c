@@ -164,7 +164,7 @@ static void on_applied(void *ctx, const struct lp_applied *a)
 	lp_sup_applied(in->sup, a->revision, (const char *const *)a->paths, a->n_paths);
 }
 
-static void print_listening(struct lp_instance *in)
+static void tell_listening(struct lp_instance *in)
 {
 	char address[160];
 	const char *colon = strrchr(in->opts->listen, ':');
@@ -175,8 +175,7 @@ static void print_listening(struct lp_instance *in)
 	else
 		(void)snprintf(address, sizeof(address), "%.*s:%u", host_len, in->opts->listen,
 			       lp_proxy_port(in->proxy));
-	(void)printf("{\"event\":\"listening\",\"address\":\"%s\"}\n", address);
-	(void)fflush(stdout);
+	in->opts->on_listening(address);
 }
 
 /* The app gets our environment, but neither our secret nor our own settings. */
@@ -263,7 +262,7 @@ static int start(struct lp_instance *in, struct lp_err *err)
 		lp_apply_state(in->apply, &tree);
 		lp_sup_start(in->sup, tree.revision);
 	}
-	print_listening(in);
+	tell_listening(in);
 	return 0;
 }
 

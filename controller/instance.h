@@ -11,7 +11,7 @@
  * config: a livepush.yml elsewhere; NULL: the tree's own, followed as it changes. command:
  * NULL-terminated, instead of the configuration's; NULL: none. parent_fd: stop when it reaches its
  * end; -1: none. ephemeral: remove the tree at the end. wait: do not start the app before the first
- * changeset. All borrowed. */
+ * changeset. on_listening: it answers at "127.0.0.1:8080" from now on. All borrowed. */
 struct lp_instance_opts {
 	const char *tree;
 	const char *listen;
@@ -21,10 +21,10 @@ struct lp_instance_opts {
 	int parent_fd;
 	bool ephemeral;
 	bool wait;
+	void (*on_listening)(const char *address);
 };
 
-/* Runs until a signal or the parent's end, then stops the app. Prints one line of JSON on stdout
- * when it listens: {"event":"listening","address":"127.0.0.1:8080"}. Returns 0 or -errno. */
+/* Runs until a signal or the parent's end, then stops the app. Returns 0 or -errno. */
 int lp_instance_run(const struct lp_instance_opts *opts, struct lp_err *err) LP_MUST_USE;
 
 #endif

@@ -193,9 +193,15 @@ static int settle_paths(struct args *a)
 	return 0;
 }
 
+static void print_listening(const char *address)
+{
+	(void)printf("{\"event\":\"listening\",\"address\":\"%s\"}\n", address);
+	(void)fflush(stdout);
+}
+
 int main(int argc, char **argv)
 {
-	struct args a = {.opts = {.parent_fd = -1}};
+	struct args a = {.opts = {.parent_fd = -1, .on_listening = print_listening}};
 	struct lp_err err = {0};
 
 	if (parse(&a, argc, argv) == 0) {

@@ -15,6 +15,7 @@
 #define OPENING_US 10000000u /* time to prove the secret */
 #define LOG_QUEUE_MAX                                                                              \
 	((size_t)4 * 1024 * 1024) /* log waiting for a slow session; more is dropped */
+#define QUEUE_MAX    ((size_t)64 * 1024 * 1024) /* answers to one who asks and does not read */
 #define CREDIT_STEP  ((uint64_t)1024 * 1024)
 #define SESSIONS_MAX 64
 
@@ -66,6 +67,10 @@ static void push(struct lp_session *s, struct lp_buf *bytes)
 	s->last = o;
 	s->queued_bytes += o->bytes.len;
 	lp_ws_want_write(s->ws);
+	if (s->queued_bytes > QUEUE_MAX) {
+		s->state = CLOSING;
+		lp_ws_close(s->ws, 1008, "too much unread");
+	}
 }
 
 static void send_msg(struct lp_session *s, const struct lp_msg *msg)

@@ -144,7 +144,7 @@ static void on_bytes(struct lp_ws *ws, const uint8_t *data, size_t len)
 	int r = lp_msg_decode(&msg, data, len, &err);
 
 	if (r == 0 && msg.kind == LP_MSG_PACKED) {
-		struct lp_msg inner;
+		struct lp_msg inner = {0};
 
 		if (!link->packer)
 			link->packer = lp_packer_create();

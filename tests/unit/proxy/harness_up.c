@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -220,11 +221,16 @@ static void *serve(void *arg)
 static void *accept_all(void *arg)
 {
 	struct up *u = arg;
+	struct timespec pause = {.tv_nsec = 1000000};
 
 	for (;;) {
 		int fd = accept4(u->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 		struct job *job;
 
+		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ECONNABORTED)) {
+			(void)nanosleep(&pause, NULL);
+			continue;
+		}
 		if (fd < 0)
 			return NULL;
 		io_set_timeouts(fd);
