@@ -7,9 +7,10 @@ import re
 import subprocess
 import sys
 
-OPTION = re.compile(r"^ {2,6}(?:(-\w), +)?(--[\w-]+)", re.MULTILINE)
+LEFT_COLUMN = re.compile(r"^ {2,6}(-.*?)(?: {2,}|$)", re.MULTILINE)
+NAME = re.compile(r"(?<![\w-])--?\w[\w-]*")
 ROW = re.compile(r'^\t\{"(\w+)", [^\n]*?(?:conf_read_|\.read = read_|read_)', re.MULTILINE)
-IN_PAGE = re.compile(r"^(?:\*(-\w)\*, )?\*(--[\w-]+)\*", re.MULTILINE)
+IN_PAGE = re.compile(r"^(\*--?\w.*)$", re.MULTILINE)
 
 
 def run(*command):
@@ -17,13 +18,13 @@ def run(*command):
 
 
 def options(pattern, text):
-    """The options in a text, long and short."""
-    return {name for match in pattern.findall(text) for name in match if name}
+    """The options in the lines that the pattern finds, long and short."""
+    return {name for line in pattern.findall(text) for name in NAME.findall(line)}
 
 
 def compare(page, help_text):
     text = page.read_text()
-    there, wanted = options(IN_PAGE, text), options(OPTION, help_text)
+    there, wanted = options(IN_PAGE, text), options(LEFT_COLUMN, help_text)
     for name in sorted(wanted - there):
         yield f"{page.name}: {name} is missing"
     for name in sorted(there - wanted):
