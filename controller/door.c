@@ -126,6 +126,8 @@ int lp_door_open(struct lp_instance *in, struct lp_err *err)
 
 	if (r < 0)
 		return r;
-	opts.limits.hold_ms = in->conf->restart.hold_ms;
-	return lp_proxy_create(&in->proxy, &opts, err);
+	r = lp_proxy_create(&in->proxy, &opts, err);
+	if (r == 0)
+		lp_proxy_set_hold(in->proxy, in->conf->restart.hold_ms);
+	return r;
 }

@@ -136,6 +136,7 @@ static void reload_conf(struct lp_instance *in, uint64_t revision)
 	}
 	in->conf = conf;
 	lp_sup_reconfigure(in->sup, conf);
+	lp_proxy_set_hold(in->proxy, conf->restart.hold_ms);
 	if (conf->command.n == 0)
 		lp_door_mirror(in);
 	lp_conf_finish(old);

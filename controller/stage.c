@@ -53,7 +53,7 @@ static int stage_open(struct lp_tree *t, struct lp_staged *s, struct lp_err *err
 
 static int set_mode(int fd, const struct lp_staged *s, struct lp_err *err)
 {
-	return fchmod(fd, s->e.mode & 0777) < 0
+	return fchmod(fd, s->e.mode) < 0
 		       ? lp_err_set(err, errno, "%s: cannot set the mode", s->path)
 		       : 0;
 }
@@ -97,8 +97,8 @@ static int stage_link(struct lp_tree *t, struct lp_staged *s, const struct lp_wi
 	LP_AUTO_FREE char *target = NULL;
 	char name[24];
 
-	if (!op->has_content || !lp_digest_equal(&d, &s->e.digest))
-		return bad(err, s, "the link's target is missing or has another digest");
+	if (!op->has_content || op->content.len != s->e.size || !lp_digest_equal(&d, &s->e.digest))
+		return bad(err, s, "the link's target is missing or has another size or digest");
 	if (!lp_path_link_is_inside(s->path, (const char *)op->content.p, op->content.len))
 		return bad(err, s, "the link leads out of the tree");
 	target = lp_xstrndup((const char *)op->content.p, op->content.len);
@@ -140,7 +140,9 @@ int lp_tree_op(struct lp_tree *t, const struct lp_wire_op *op, struct lp_err *er
 	s = &t->ops[t->n_ops++];
 	*s = (struct lp_staged){
 		.op = (enum lp_op_kind)op->op,
-		.e = {.kind = (enum lp_kind)op->kind, .mode = (uint32_t)op->mode, .size = op->size},
+		.e = {.kind = (enum lp_kind)op->kind,
+		      .mode = (uint32_t)op->mode & 0777,
+		      .size = op->size},
 		.path = lp_xstrndup((const char *)op->path.p, op->path.len),
 	};
 	memcpy(s->e.digest.b, op->digest, sizeof(op->digest));

@@ -129,6 +129,17 @@ void lp_tree_forget_parent(struct lp_tree *t)
 	t->parent_fd = -1;
 }
 
+/* Makes one directory that came from the workspace, with the mode that it had. */
+static int make_dir(struct lp_tree *t, int fd, const char *path)
+{
+	const struct lp_node *n = lp_index_get(t->index, path);
+	mode_t mode = n && n->e.kind == LP_KIND_DIR ? n->e.mode : 0755;
+
+	if (mkdirat(fd, lp_path_base(path), 0700) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	return fchmodat(fd, lp_path_base(path), mode | 0700, 0) < 0 ? -errno : 0;
+}
+
 /* mkdir -p that crosses no link. */
 static int make_dirs(struct lp_tree *t, const char *path)
 {
@@ -146,9 +157,7 @@ static int make_dirs(struct lp_tree *t, const char *path)
 			LP_AUTO_CLOSE int fd = lp_open_beneath(t->root_fd, dir_len ? above : ".",
 							       O_PATH | O_DIRECTORY, 0);
 
-			r = fd < 0                                                         ? fd
-			    : mkdirat(fd, lp_path_base(copy), 0755) < 0 && errno != EEXIST ? -errno
-											   : 0;
+			r = fd < 0 ? fd : make_dir(t, fd, copy);
 		}
 		if (r < 0 || !p)
 			return r;
@@ -156,7 +165,7 @@ static int make_dirs(struct lp_tree *t, const char *path)
 	}
 }
 
-int lp_tree_parent(struct lp_tree *t, const char *path)
+static int open_parent(struct lp_tree *t, const char *path, bool make)
 {
 	size_t len = lp_path_dir_len(path);
 	LP_AUTO_FREE char *dir = NULL;
@@ -167,7 +176,7 @@ int lp_tree_parent(struct lp_tree *t, const char *path)
 		return t->parent_fd;
 	dir = lp_xstrndup(path, len);
 	fd = lp_open_beneath(t->root_fd, len ? dir : ".", O_RDONLY | O_DIRECTORY, 0);
-	if (fd == -ENOENT) {
+	if (fd == -ENOENT && make) {
 		int r = make_dirs(t, dir);
 
 		if (r < 0)
@@ -180,6 +189,16 @@ int lp_tree_parent(struct lp_tree *t, const char *path)
 	t->parent_fd = fd;
 	t->parent_path = lp_take_ptr(&dir);
 	return fd;
+}
+
+int lp_tree_parent(struct lp_tree *t, const char *path)
+{
+	return open_parent(t, path, true);
+}
+
+int lp_tree_find_parent(struct lp_tree *t, const char *path)
+{
+	return open_parent(t, path, false);
 }
 
 int lp_tree_hash(struct lp_tree *t, const char *path, struct lp_entry *out)

@@ -17,7 +17,9 @@ struct lp_tree {
 	int root_fd;
 	int state_fd; /* LP_STATE_DIR */
 	int stage_fd; /* LP_STATE_DIR/stage */
-	int log_fd;   /* LP_STATE_DIR/owned, locked */
+	int log_fd;   /* LP_STATE_DIR/owned */
+	size_t log_bytes;     /* its length */
+	size_t log_max_bytes; /* beyond, it is written anew */
 	struct lp_index *index;
 	uint64_t revision;
 	struct lp_staged *ops;
@@ -40,14 +42,17 @@ void lp_stage_name(uint64_t stage, char out[24]);
  * workspace and the app removed them). Borrowed until the next call. Returns it or -errno. */
 int lp_tree_parent(struct lp_tree *t, const char *path);
 
+/* The same without making anything: -ENOENT when the directory is missing. */
+int lp_tree_find_parent(struct lp_tree *t, const char *path);
+
 /* Forgets the directory that was used last: it may have been renamed or removed. */
 void lp_tree_forget_parent(struct lp_tree *t);
 
 /* Reads and hashes a regular file of the tree. Returns 0, or -errno (-EINVAL: no regular file). */
 int lp_tree_hash(struct lp_tree *t, const char *path, struct lp_entry *out);
 
-/* owned.c: the log of what the workspace owns. load fills the index; append adds what a commit did.
- */
+/* owned.c: the log of what the workspace owns. open fills the index; append adds what a commit is
+ * about to do, wholly or not at all. */
 int lp_owned_open(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
 int lp_owned_append(struct lp_tree *t, const struct lp_wire_op *ops, size_t n, uint64_t revision,
 		    struct lp_err *err) LP_MUST_USE;

@@ -63,7 +63,10 @@ static void give_up_hold(struct lp_px_conn *c, const char *cause, const char *te
 static void hold(struct lp_px_conn *c)
 {
 	struct lp_proxy *p = c->proxy;
+	uint32_t hold_ms = atomic_load_explicit(&p->hold_ms, memory_order_relaxed);
 
+	if (p->waits[LP_PX_WAIT_HOLD].after_ms != hold_ms)
+		lp_px_timeq_change(&p->waits[LP_PX_WAIT_HOLD], hold_ms, p->now_ms);
 	if (!c->held_before) {
 		if (atomic_load_explicit(&p->n_held, memory_order_relaxed) >=
 		    p->opts.limits.max_held) {

@@ -49,10 +49,10 @@ enum lp_proxy_route_kind {
 };
 
 /* host: lower-case name without port, "" for any. prefix: of the path, by whole segments: "/a"
- * covers
- * "/a" and "/a/b", "/a/" covers "/a/b", "/" everything. The longest host match wins, then the
- * longest prefix; where none matches the answer is 404. status: of REFUSE, 400 to 599. text: plain
- * text, NULL for the standard phrase. All borrowed until the call that takes the table returns. */
+ * covers "/a" and "/a/b", "/a/" covers "/a/b", "/" everything. The longest host match wins, then
+ * the longest prefix; where none matches the answer is 404. status: of REFUSE, 400 to 599. text:
+ * plain text, NULL for the standard phrase. All borrowed until the call that takes the table
+ * returns. */
 struct lp_proxy_route {
 	const char *host;
 	const char *prefix;
@@ -106,6 +106,10 @@ uint16_t lp_proxy_port(const struct lp_proxy *p);
  * table is in force. Any thread. Returns 0, -EINVAL or -ENOMEM. */
 int lp_proxy_set_routes(struct lp_proxy *p, const struct lp_proxy_route *routes, size_t n,
 			struct lp_err *err) LP_MUST_USE;
+
+/* Another longest wait at HOLD routes, for requests that come from now on; those that wait already
+ * wait no longer than that, either. Any thread. */
+void lp_proxy_set_hold(struct lp_proxy *p, uint32_t hold_ms);
 
 /* Closes what still runs on a retired upstream: requests without a response get 502, others are
  * cut. on_drained follows. Any thread. */

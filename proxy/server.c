@@ -234,6 +234,7 @@ static void init_fields(struct lp_proxy *p, const struct lp_proxy_opts *opts)
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_HEAD], l->header_timeout_ms);
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_IDLE], l->idle_timeout_ms);
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_HOLD], l->hold_ms);
+	atomic_store_explicit(&p->hold_ms, l->hold_ms, memory_order_relaxed);
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_CONNECT], l->connect_timeout_ms);
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_REDIAL], REDIAL_MS);
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_GONE], GONE_MS);
@@ -336,6 +337,11 @@ int lp_proxy_create(struct lp_proxy **out, const struct lp_proxy_opts *opts, str
 	}
 	*out = p;
 	return 0;
+}
+
+void lp_proxy_set_hold(struct lp_proxy *p, uint32_t hold_ms)
+{
+	atomic_store_explicit(&p->hold_ms, hold_ms, memory_order_relaxed);
 }
 
 uint16_t lp_proxy_port(const struct lp_proxy *p)

@@ -37,6 +37,7 @@ struct lp_proxy {
 	uint64_t resume_ms;
 
 	uint64_t now_ms;
+	atomic_uint hold_ms; /* any thread */
 	struct lp_px_timeq waits[LP_PX_WAIT_COUNT_];
 	struct lp_px_cache cache;
 	struct lp_px_link conns;

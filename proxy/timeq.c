@@ -9,6 +9,17 @@ void lp_px_timeq_init(struct lp_px_timeq *q, uint32_t after_ms)
 	q->after_ms = after_ms;
 }
 
+void lp_px_timeq_change(struct lp_px_timeq *q, uint32_t after_ms, uint64_t now_ms)
+{
+	q->after_ms = after_ms;
+	for (struct lp_px_link *l = q->timers.next; l != &q->timers; l = l->next) {
+		struct lp_px_timer *t = LP_CONTAINER_OF(l, struct lp_px_timer, link);
+
+		if (t->at_ms > now_ms + after_ms)
+			t->at_ms = now_ms + after_ms;
+	}
+}
+
 void lp_px_timer_set(struct lp_px_timeq *q, struct lp_px_timer *t, uint64_t now_ms)
 {
 	lp_px_link_drop(&t->link);

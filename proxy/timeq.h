@@ -21,6 +21,9 @@ struct lp_px_timeq {
 
 void lp_px_timeq_init(struct lp_px_timeq *q, uint32_t after_ms);
 
+/* Gives the queue another length. Timers that are set already fire by then, too. */
+void lp_px_timeq_change(struct lp_px_timeq *q, uint32_t after_ms, uint64_t now_ms);
+
 /* Sets the timer, whether it was set before (in any queue) or not. now_ms may not go back. */
 void lp_px_timer_set(struct lp_px_timeq *q, struct lp_px_timer *t, uint64_t now_ms);
 

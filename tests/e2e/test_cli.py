@@ -74,7 +74,7 @@ class Misuse(e2e.Case):
     def test_values_that_are_none(self):
         for value in ("x", "-1", "", "99999999999999999999"):
             with self.subTest(value=value):
-                self.refused("flush", "--timeout", value, "app", saying=["timeout"], status=2)
+                self.refused("flush", "--timeout", value, "app", saying=["seconds"], status=2)
 
     def test_the_controller(self):
         for arguments, word in ((["--no-such-option"], "--no-such-option"),

@@ -29,8 +29,8 @@ class Holder(e2e.Case):
         self.assertIn("the second!", e2e.body_of(url))
 
     def test_two_apps_beside_each_other(self):
-        one, one_url = self.session("watch", self.example("hello"), "one")
-        two, two_url = self.session("watch", self.example("node"), "two")
+        one, one_url = self.session("watch", self.example("hello"), "hello")
+        two, two_url = self.session("watch", self.example("node"), "node")
         self.assertIn("livepush", e2e.body_of(one_url))
         self.assertIn("Node", e2e.body_of(two_url))
         one.stop()
@@ -81,7 +81,10 @@ class End(e2e.Case):
         self.check(twice, None)
 
     def test_kill_9_of_the_controller_is_noticed_and_leaves_nothing(self):
-        program, _ = self.session("watch", self.example("hello"), "hello")
+        # Its command is a shell's: a process below the one that the controller started.
+        source = self.workspace({"index.html": "hi", "livepush.yml": "command: |\n"
+                                 "  python3 -m http.server $PORT --bind 127.0.0.1; echo ended\n"})
+        program, _ = self.session("watch", source, "shell")
         pids = [pid for pid, command in e2e.processes_of(self.token, self.dir).items()
                 if "livepush-controller" in command]
         self.assertEqual(len(pids), 1)

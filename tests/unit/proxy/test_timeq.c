@@ -47,11 +47,34 @@ static void timer__moves_between_queues(void **state)
 	assert_ptr_equal(lp_px_timeq_due(&fast, 10), &t);
 }
 
+static void change__shortens_what_is_set_and_keeps_the_order(void **state)
+{
+	struct lp_px_timeq q;
+	struct lp_px_timer early = {0};
+	struct lp_px_timer late = {0};
+	struct lp_px_timer after = {0};
+
+	(void)state;
+	lp_px_timeq_init(&q, 100);
+	lp_px_timer_set(&q, &early, 0);
+	lp_px_timer_set(&q, &late, 80);
+	lp_px_timeq_change(&q, 50, 90);
+	lp_px_timer_set(&q, &after, 90);
+	assert_ptr_equal(lp_px_timeq_due(&q, 100), &early);
+	assert_null(lp_px_timeq_due(&q, 139));
+	assert_ptr_equal(lp_px_timeq_due(&q, 140), &late);
+	assert_ptr_equal(lp_px_timeq_due(&q, 140), &after);
+	lp_px_timer_set(&q, &early, 200);
+	lp_px_timeq_change(&q, 1000, 210);
+	assert_ptr_equal(lp_px_timeq_due(&q, 250), &early);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(timeq__fires_in_order_and_not_before),
 		cmocka_unit_test(timer__moves_between_queues),
+		cmocka_unit_test(change__shortens_what_is_set_and_keeps_the_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
