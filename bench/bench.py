@@ -2,6 +2,7 @@
 save → new generation serving."""
 
 import argparse
+import contextlib
 import gc
 import http.client
 import math
@@ -138,16 +139,19 @@ def bench_first(options, tree):
     contenders = {"livepush push": first_livepush, "rsync -aW to a daemon": first_rsync}
     took = {name: [] for name in contenders}
     tools.wait_for(lambda: workload.same_trees(tree, tree), "the source is in the page cache")
-    for turn in range(options.repeat):
-        order = list(contenders.items())
-        for name, run in order if turn % 2 else reversed(order):
-            say(f"first: {name}, {turn + 1} of {options.repeat}")
-            # A place of its own each time: no index of an earlier run helps.
-            with tools.Place(options.dir) as place:
+    with contextlib.ExitStack() as places:
+        for turn in range(options.repeat):
+            order = list(contenders.items())
+            for name, run in order if turn % 2 else reversed(order):
+                say(f"first: {name}, {turn + 1} of {options.repeat}")
+                # A place of its own each time, so that no index of an earlier run helps; all are
+                # removed at the end, so that no disk is busy with a removal meanwhile.
+                place = places.enter_context(tools.Place(options.dir))
                 target = place.dir / "target"
                 target.mkdir()
-                os.sync()
+                tools.wait_for_quiet_disks()
                 took[name].append(run(place, tree, target))
+                place.stop_all()
                 if not workload.same_trees(tree, target):
                     raise tools.BenchError(f"{name}: the trees differ afterwards")
     medians = {name: statistics.median(values) for name, values in took.items()}
@@ -234,7 +238,7 @@ def machine(folder):
                       for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
                       if line.startswith("model name")), platform.machine())
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2 ** 30
-    filesystem = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True,
+    filesystem = subprocess.run(["findmnt", "-n", "-o", "FSTYPE", "-T", folder], capture_output=True, text=True,
                                 check=False).stdout.strip()
     lines = [f"Linux {platform.release()}, {processor}, {len(os.sched_getaffinity(0))} cores, "
              f"{memory:.0f} GiB memory, files on {filesystem}"]

@@ -41,6 +41,19 @@ def wait_for(condition, what, seconds=PATIENCE, interval=0.05):
     return result
 
 
+def wait_for_quiet_disks(seconds=30, quiet=0.5):
+    """Writes out what is dirty and waits until the disks have had nothing to do for a moment, so
+    that a run does not pay for what happened before it; not longer than `seconds`."""
+    os.sync()
+    deadline = time.monotonic() + seconds
+    before = None
+    while (now := pathlib.Path("/proc/diskstats").read_text()) != before:
+        if time.monotonic() > deadline:
+            return
+        before = now
+        time.sleep(quiet)
+
+
 class Place:
     """A private directory with the processes that work in it; ends them and removes it."""
 
@@ -60,8 +73,7 @@ class Place:
         return self
 
     def __exit__(self, *_):
-        for process in reversed(self._processes):
-            self.stop(process)
+        self.stop_all()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def spawn(self, *argv, **options):
@@ -81,6 +93,11 @@ class Place:
         self._processes.append(process)
         return process
 
+    def stop_all(self):
+        """Ends its processes, the last one first."""
+        while self._processes:
+            self.stop(self._processes[-1])
+
     def stop(self, process):
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -89,8 +106,7 @@ class Place:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if process in self._processes:
-            self._processes.remove(process)
+        self._processes.remove(process)
 
     def run(self, *argv):
         """Runs a command to its successful end; returns the seconds that it took."""
@@ -185,8 +201,8 @@ class Lsyncd:
 
     @staticmethod
     def version():
-        return subprocess.run(["lsyncd", "--version"], capture_output=True, text=True,
-                              check=False).stdout.strip()
+        text = subprocess.run(["lsyncd", "--version"], capture_output=True, text=True, check=False)
+        return f"lsyncd {text.stdout.strip()}"
 
     @staticmethod
     def available():

@@ -80,7 +80,7 @@ int lp_cmd_logs(const struct lp_args *args)
 	    0)
 		return lp_out_fail(args->json, "%s", err.msg);
 	json_decref(session);
-	l.report = lp_report_create(l.app, target.n_urls, args->json);
+	l.report = lp_report_create(l.app, target.n_urls, args->json, true);
 	missing = lp_observer_run(&target, l.follow ? 0 : TIMEOUT_MS, &ops, &interrupted, &err);
 	lp_report_destroy(l.report);
 	lp_target_finish(&target);

@@ -3,6 +3,7 @@
 #include "cli/number.h"
 #include "cli/observer.h"
 #include "cli/output.h"
+#include "common/base/lp_mem.h"
 
 #include <string.h>
 
@@ -10,20 +11,23 @@
 
 struct restart {
 	const struct lp_args *args;
+	char **names; /* of the instances, owned */
 	bool failed;
 };
 
 static void on_up(void *ctx, struct lp_link *link, const char *instance)
 {
 	const struct lp_msg msg = {.kind = LP_MSG_RESTART};
+	struct restart *r = ctx;
 
-	(void)ctx;
-	(void)instance;
+	free(r->names[lp_link_index(link)]);
+	r->names[lp_link_index(link)] = lp_xstrdup(instance);
 	if (lp_link_send(link, &msg) < 0)
 		return; /* it went down, which is reported */
 }
 
-static void print_restarted(const struct restart *r, const struct lp_msg_restarted *m)
+static void print_restarted(const struct restart *r, const char *instance,
+			    const struct lp_msg_restarted *m)
 {
 	char ms[16];
 
@@ -44,14 +48,17 @@ static bool on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg
 	struct restart *r = ctx;
 	char error[512];
 
-	(void)link;
 	if (msg->kind == LP_MSG_RESTARTED) {
-		print_restarted(r, &msg->u.restarted);
+		print_restarted(r, r->names[lp_link_index(link)], &msg->u.restarted);
 		return true;
 	}
 	if (msg->kind == LP_MSG_SETTLED) {
 		lp_out_say("livepush: %s: a mirror; there is nothing to restart",
 			   r->args->words[0]);
+		if (r->args->json)
+			(void)lp_out_json(json_pack("{s:s, s:s, s:s}", "event", "mirror", "app",
+						    r->args->words[0], "instance",
+						    r->names[lp_link_index(link)]));
 		return true;
 	}
 	if (msg->kind != LP_MSG_FAILED || msg->u.failed.resync)
@@ -93,7 +100,11 @@ int lp_cmd_restart(const struct lp_args *args)
 	    0)
 		return lp_out_fail(args->json, "%s", err.msg);
 	json_decref(session);
+	r.names = lp_xcalloc(target.n_urls, sizeof(char *));
 	missing = lp_observer_run(&target, timeout_ms ? timeout_ms : 1, &ops, NULL, &err);
+	for (size_t i = 0; i < target.n_urls; i++)
+		free(r.names[i]);
+	free(r.names);
 	lp_target_finish(&target);
 	if (missing < 0)
 		return lp_out_fail(args->json, "%s", err.msg);

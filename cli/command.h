@@ -51,7 +51,8 @@ struct lp_args {
  * was printed, or the usage was wrong and was said so). */
 int lp_args_parse(struct lp_args *out, const struct lp_command *command, int argc, char **argv);
 
-/* The value of an option of the command, "" for a flag that was given, or NULL. */
+/* The value of an option of the command, "" for a flag that was given, or NULL. One that takes a
+ * value and was not given has that of its variable: LIVEPUSH_TIMEOUT for --timeout. */
 const char *lp_arg(const struct lp_args *args, const char *name);
 
 /* Prints the help of one command to stdout. */

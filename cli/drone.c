@@ -1,6 +1,7 @@
 /* cli/drone.c: starting, hearing and ending a controller of our own. */
 #include "cli/drone.h"
 
+#include "cli/leftovers.h"
 #include "common/base/lp_buf.h"
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
@@ -11,9 +12,10 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 
-#define CONTROLLER       "livepush-controller"
-#define STOP_DEADLINE_US 20000000u /* longer than the default grace of the app */
+#define CONTROLLER     "livepush-controller"
+#define STOP_MARGIN_US 10000000u /* beyond the app's own grace */
 
 struct lp_drone {
 	struct lp_loop *loop;
@@ -93,7 +95,9 @@ static void on_exit_status(struct lp_child *child, int status)
 
 	lp_timer_clear(&d->kill_timer);
 	lp_loop_fd_remove(&d->out_src);
-	/* After a kill nobody removed the copy. */
+	/* After a kill nobody ended the app and removed the copy. */
+	if (WIFSIGNALED(status))
+		lp_kill_below(d->tree);
 	(void)lp_remove_tree(AT_FDCWD, d->tree);
 	lp_child_status_text(status, text, sizeof(text));
 	(void)snprintf(reason, sizeof(reason), "livepush-controller %s", text);
@@ -205,12 +209,13 @@ static void on_kill_time(struct lp_timer *timer)
 	(void)lp_child_signal(&d->child, SIGKILL);
 }
 
-void lp_drone_stop(struct lp_drone *d)
+void lp_drone_stop(struct lp_drone *d, uint32_t grace_ms)
 {
 	lp_auto_close(&d->life_fd);
 	d->life_fd = -1;
 	d->kill_timer.on_fire = on_kill_time;
-	lp_timer_set(d->loop, &d->kill_timer, lp_now_us() + STOP_DEADLINE_US);
+	lp_timer_set(d->loop, &d->kill_timer,
+		     lp_now_us() + (uint64_t)grace_ms * 1000 + STOP_MARGIN_US);
 }
 
 void lp_drone_destroy(struct lp_drone *d)

@@ -22,8 +22,9 @@ struct lp_drone_ops {
 int lp_drone_start(struct lp_drone **out, struct lp_loop *loop, const char *secret,
 		   const struct lp_drone_ops *ops, struct lp_err *err) LP_MUST_USE;
 
-/* Asks it to end; on_ended follows when nothing of it is left. */
-void lp_drone_stop(struct lp_drone *d);
+/* Asks it to end; on_ended follows when nothing of it is left. One that has not ended after the
+ * app's grace and a margin is killed. */
+void lp_drone_stop(struct lp_drone *d, uint32_t grace_ms);
 
 /* Releases it. One that still runs ends by itself. NULL is allowed. */
 void lp_drone_destroy(struct lp_drone *d);

@@ -23,7 +23,8 @@ void lp_mirror_end(struct lp_mirror *m, int exit_status)
 	m->stopping = true;
 	m->exit_status = exit_status;
 	if (m->drone && !m->drone_ended)
-		lp_drone_stop(m->drone); /* the loop stops when it is gone */
+		lp_drone_stop(m->drone,
+			      m->conf.restart.grace_ms); /* the loop stops when it is gone */
 	else
 		lp_loop_stop(m->loop);
 }
@@ -150,7 +151,7 @@ static int run(struct lp_mirror *m)
 		m->stopping = true;
 		if (!m->drone)
 			return r;
-		lp_drone_stop(m->drone);
+		lp_drone_stop(m->drone, m->conf.restart.grace_ms);
 	}
 	r = lp_loop_run(m->loop, &err);
 	if (r < 0)

@@ -1,6 +1,7 @@
 /* cli/mirror_control.c: what other commands ask a session. */
 #include "cli/mirror_internal.h"
 
+#include "cli/output.h"
 #include "common/base/lp_clock.h"
 #include "common/base/lp_mem.h"
 
@@ -49,9 +50,12 @@ static int outcome(struct lp_mirror *m, struct lp_flush_wait *w, char *why, size
 		w->revision = lp_workspace_revision(m->ws);
 	}
 	for (size_t i = 0; i < lp_fleet_size(m->fleet); i++) {
-		if (!lp_link_is_streaming(lp_fleet_link(m->fleet, i))) {
-			(void)lp_report_outcome(m->report, w->revision, why, why_bytes);
-			return 0;
+		const struct lp_link *link = lp_fleet_link(m->fleet, i);
+
+		if (!lp_link_is_streaming(link)) {
+			int r = lp_report_outcome(m->report, w->revision, why, why_bytes);
+
+			return r < 0 && lp_link_is_resting(link) ? r : 0;
 		}
 	}
 	return lp_report_outcome(m->report, w->revision, why, why_bytes);
@@ -126,7 +130,7 @@ static void on_request(void *ctx, struct lp_control_client *client, const json_t
 		lp_control_answer(client, endpoints(m));
 	} else if (cmd && strcmp(cmd, "stop") == 0) {
 		lp_control_answer(client, json_pack("{s:b}", "ok", 1));
-		lp_mirror_end(m, LP_EXIT_FAILED);
+		lp_mirror_end(m, lp_out_fail(m->json, "%s: taken over by another session", m->app));
 	} else {
 		lp_control_answer(client,
 				  json_pack("{s:b, s:s}", "ok", 0, "error", "no such request"));

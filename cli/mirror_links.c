@@ -33,9 +33,8 @@ static long source_read_link(void *ctx, const char *path, char *out, size_t out_
 static void source_stale(void *ctx, const char *path)
 {
 	struct lp_mirror *m = ctx;
-	const struct lp_event ev = {.kind = LP_EVENT_CHANGED, .path = path, .at_us = lp_now_us()};
 
-	lp_workspace_note(m->ws, &ev, false);
+	lp_workspace_resend(m->ws, path);
 }
 
 static uint64_t source_revision(void *ctx)
@@ -57,8 +56,8 @@ static void print_change(struct lp_mirror *m, const struct lp_op *op)
 	const char *what = op->kind == LP_OP_DELETE ? "DEL" : op->is_new ? "NEW" : "MOD";
 
 	if (m->json)
-		(void)lp_out_json(json_pack("{s:s, s:o}", "change", what, "path",
-					    lp_out_text(op->path, strlen(op->path))));
+		(void)lp_out_json(json_pack("{s:s, s:s, s:o}", "event", "change", "change", what,
+					    "path", lp_out_text(op->path, strlen(op->path))));
 	else
 		(void)printf("%s %s%s\n", what, op->path, op->e.kind == LP_KIND_DIR ? "/" : "");
 }
@@ -212,6 +211,6 @@ int lp_mirror_connect(struct lp_mirror *m, char *const *urls, size_t n, struct l
 		.ctx = m,
 	};
 
-	m->report = lp_report_create(m->app, n, m->json);
+	m->report = lp_report_create(m->app, n, m->json, m->mode != LP_MIRROR_PUSH);
 	return lp_fleet_create(&m->fleet, m->loop, &opts, &ops, &source, err);
 }

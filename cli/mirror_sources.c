@@ -174,8 +174,9 @@ static void on_fuse_ended(void *ctx)
 	lp_loop_post(m->loop, &m->fuse_ended_post);
 }
 
-/* Without FUSE the session goes on as a watch. */
-static void start_mount(struct lp_mirror *m)
+/* Without FUSE the session goes on as a watch; a mount point that was asked for and cannot be used
+ * is an error. */
+static int start_mount(struct lp_mirror *m, struct lp_err *err)
 {
 	const char *at = lp_arg(m->args, "at");
 	const struct lp_fsmount_opts opts = {
@@ -186,14 +187,20 @@ static void start_mount(struct lp_mirror *m)
 		.on_ended = on_fuse_ended,
 		.ctx = m,
 	};
-	struct lp_err err = {0};
+	int r;
 
 	m->fuse_post.run = run_fuse_events;
 	m->fuse_ended_post.run = run_fuse_ended;
-	if (lp_fsmount_probe(&err) == 0 && lp_fsmount_start(&m->mount, &opts, &err) == 0)
-		return;
-	m->mount = NULL;
-	lp_out_say("livepush: %s; going on with inotify", err.msg);
+	r = lp_fsmount_probe(err);
+	if (r == 0) {
+		r = lp_fsmount_start(&m->mount, &opts, err);
+		if (r < 0)
+			m->mount = NULL;
+		if (r == 0 || at)
+			return r;
+	}
+	lp_out_say("livepush: %s; going on with inotify", err->msg);
+	return 0;
 }
 
 int lp_mirror_open_sources(struct lp_mirror *m, struct lp_err *err)
@@ -210,7 +217,9 @@ int lp_mirror_open_sources(struct lp_mirror *m, struct lp_err *err)
 	if (r < 0)
 		return lp_err_set(err, -r, "%s: ignore rules", m->dir);
 	if (m->mode == LP_MIRROR_MOUNT)
-		start_mount(m);
+		r = start_mount(m, err);
+	if (r < 0)
+		return r;
 	if (m->mode != LP_MIRROR_PUSH) {
 		r = lp_watch_create(&m->watch, m->loop, &watch_ops, m, err);
 		if (r < 0 && !m->mount)

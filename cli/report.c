@@ -23,6 +23,7 @@ struct instance {
 	uint64_t applied;
 	uint64_t settled;
 	uint64_t failed;
+	uint64_t config_failed;
 	char error[512];
 	uint64_t files;           /* applied since the last line */
 	uint64_t applied_us;      /* latency of the last one applied */
@@ -33,6 +34,7 @@ struct instance {
 struct lp_report {
 	const char *app;
 	bool json;
+	bool follows;
 	bool ready;
 	struct instance *instances;
 	size_t n;
@@ -40,12 +42,13 @@ struct lp_report {
 	size_t next_save;
 };
 
-struct lp_report *lp_report_create(const char *app, size_t n_instances, bool json)
+struct lp_report *lp_report_create(const char *app, size_t n_instances, bool json, bool follows)
 {
 	struct lp_report *r = lp_xcalloc(1, sizeof(*r));
 
 	r->app = app;
 	r->json = json;
+	r->follows = follows;
 	r->n = n_instances;
 	r->instances = lp_xcalloc(n_instances, sizeof(*r->instances));
 	for (size_t i = 0; i < n_instances; i++)
@@ -84,19 +87,25 @@ static double to_ms(uint64_t us)
 
 void lp_report_ready(struct lp_report *r, const char *url, const char *dir, uint64_t revision)
 {
+	char why[640];
+	bool healthy = lp_report_outcome(r, revision, why, sizeof(why)) == 1;
+
 	r->ready = true;
 	if (r->json) {
-		(void)lp_out_json(json_pack("{s:s, s:o, s:s, s:I, s:I}", "event", "ready", "app",
-					    lp_out_text(r->app, strlen(r->app)), "url", url,
+		(void)lp_out_json(json_pack("{s:s, s:o, s:s, s:I, s:I, s:b}", "event", "ready",
+					    "app", lp_out_text(r->app, strlen(r->app)), "url", url,
 					    "instances", (json_int_t)r->n, "revision",
-					    (json_int_t)revision));
+					    (json_int_t)revision, "healthy", healthy));
 		return;
 	}
 	(void)printf("%s\n", url);
 	(void)fflush(stdout);
-	lp_out_say("%s✓%s %s is live; edit and save in %s%s%s", lp_out_colour(LP_GREEN),
-		   lp_out_colour(LP_PLAIN), r->app, dir, r->n > 1 ? " (on several instances)" : "",
-		   "");
+	if (healthy)
+		lp_out_say("%s✓%s %s is live; edit and save in %s", lp_out_colour(LP_GREEN),
+			   lp_out_colour(LP_PLAIN), r->app, dir);
+	else
+		lp_out_say("%s✗%s %s does not serve yet; edit and save in %s",
+			   lp_out_colour(LP_RED), lp_out_colour(LP_PLAIN), r->app, dir);
 }
 
 static void on_applied(struct lp_report *r, struct instance *in, const struct lp_msg_applied *a)
@@ -158,6 +167,10 @@ static void on_failed(struct lp_report *r, struct instance *in, const struct lp_
 	lp_bytes_text(&f->error, in->error, sizeof(in->error));
 	if (f->revision >= in->failed)
 		in->failed = f->revision;
+	/* The app may settle with its old configuration; what was saved is not in force all the
+	 * same. */
+	if (f->stage == LP_WIRE_STAGE_CONFIG)
+		in->config_failed = f->revision;
 	in->files = in->restart_us = 0;
 	if (r->json) {
 		(void)lp_out_json(json_pack(
@@ -169,6 +182,8 @@ static void on_failed(struct lp_report *r, struct instance *in, const struct lp_
 	}
 	lp_out_say("%s✗%s %s: %s: %s", lp_out_colour(LP_RED), lp_out_colour(LP_PLAIN), r->app,
 		   stage, in->error);
+	if (r->follows)
+		return;
 	if (f->excerpt.len > 0)
 		(void)fwrite(f->excerpt.p, 1, f->excerpt.len, stderr);
 	if (f->excerpt.len > 0 && f->excerpt.p[f->excerpt.len - 1] != '\n')
@@ -301,7 +316,8 @@ int lp_report_outcome(const struct lp_report *r, uint64_t revision, char *why, s
 	for (size_t i = 0; i < r->n; i++) {
 		const struct instance *in = &r->instances[i];
 
-		if (in->failed >= revision && in->failed > in->settled) {
+		if ((in->failed >= revision && in->failed > in->settled) ||
+		    (in->config_failed && in->config_failed >= revision)) {
 			(void)snprintf(why, why_bytes, "instance %s: %s", in->id, in->error);
 			return -1;
 		}

@@ -7,14 +7,15 @@
 
 struct lp_report; /* opaque */
 
-/* app: borrowed. */
-struct lp_report *lp_report_create(const char *app, size_t n_instances, bool json);
+/* app: borrowed. follows: the instances' output is printed as it comes, so that a failure need not
+ * show it again. */
+struct lp_report *lp_report_create(const char *app, size_t n_instances, bool json, bool follows);
 void lp_report_destroy(struct lp_report *r); /* NULL is allowed */
 
 /* A changeset was given to the links. */
 void lp_report_saved(struct lp_report *r, const struct lp_changeset *cs);
 
-/* Everything is up for the first time. */
+/* Everything has come to an end for the first time: every instance serves, or has failed. */
 void lp_report_ready(struct lp_report *r, const char *url, const char *dir, uint64_t revision);
 
 /* A message of instance `i`: APPLIED, RESTARTED, SETTLED, FAILED, LOG. */

@@ -35,11 +35,14 @@ static int read_secret(char **out, const char *path, struct lp_err *err)
 static int find_secret(struct lp_target *t, const struct lp_conf_target *conf,
 		       const char *secret_file, struct lp_err *err)
 {
-	const char *name = conf && conf->secret_env ? conf->secret_env : "LIVEPUSH_SECRET";
+	const char *name = conf && conf->secret_env && !getenv("LIVEPUSH_SECRET")
+				   ? conf->secret_env
+				   : "LIVEPUSH_SECRET";
 	const char *fault;
 	int r;
 
-	if (!secret_file && conf)
+	/* Flags over variables over the file. */
+	if (!secret_file && conf && !getenv("LIVEPUSH_SECRET"))
 		secret_file = conf->secret_file;
 	if (secret_file) {
 		r = read_secret(&t->secret, secret_file, err);

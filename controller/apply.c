@@ -29,7 +29,6 @@ struct lp_apply {
 	bool failed; /* its failure is reported when it ends */
 	bool deaf;   /* after a resync was asked for: until the next LIST */
 	struct lp_err failure;
-	int failure_code;
 };
 
 struct queued {
@@ -62,6 +61,8 @@ int lp_job_create(struct lp_job **out, const void *data, size_t len, struct lp_p
 
 	if (r == 0)
 		r = lp_msg_decode(&job->msg, job->bytes.data, job->bytes.len, err);
+	if (r == 0 && job->msg.kind == LP_MSG_PACKED && !packer)
+		r = lp_err_say(err, EBADMSG, "PACKED may not come yet");
 	if (r == 0 && job->msg.kind == LP_MSG_PACKED) {
 		r = lp_packer_unpack(packer, &job->msg.u.packed, &inner, err);
 		lp_msg_finish(&job->msg);
@@ -148,10 +149,8 @@ static void do_list(struct lp_apply *a, struct outcome *o, const struct lp_msg_l
 
 static void fail(struct lp_apply *a, int r)
 {
-	if (r < 0 && !a->failed) {
+	if (r < 0)
 		a->failed = true;
-		a->failure_code = r;
-	}
 }
 
 static void do_commit(struct lp_apply *a, struct outcome *o, const struct lp_msg_change *change)

@@ -15,7 +15,8 @@ struct lp_job {
 	struct lp_msg msg;
 };
 
-/* Copies, unpacks where needed and decodes. Returns 0 and the job (the caller's), or -EBADMSG. */
+/* Copies, unpacks where needed and decodes. packer NULL: PACKED is refused. Returns 0 and the job
+ * (the caller's), or -EBADMSG. */
 int lp_job_create(struct lp_job **out, const void *data, size_t len, struct lp_packer *packer,
 		  struct lp_err *err) LP_MUST_USE;
 void lp_job_destroy(struct lp_job *job); /* NULL is allowed */

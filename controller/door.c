@@ -5,36 +5,50 @@
 #include "common/base/lp_log.h"
 #include "common/base/lp_mem.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
 #define CONTROL_ID UINT64_MAX
 
-/* A drained generation, on its way from the proxy's thread to the loop's. */
-struct drained {
-	struct lp_post post;
+/* Drained generations on their way from the proxy's thread to the loop's. */
+struct lp_door {
 	struct lp_instance *in;
-	uint64_t id;
+	struct lp_post post;
+	pthread_mutex_t lock;
+	uint64_t *ids; /* protected by lock */
+	size_t n_ids;  /* protected by lock */
+	size_t cap_ids;
 };
 
 static void run_drained(struct lp_post *post)
 {
-	struct drained *d = LP_CONTAINER_OF(post, struct drained, post);
+	struct lp_door *door = LP_CONTAINER_OF(post, struct lp_door, post);
+	LP_AUTO_FREE uint64_t *ids = NULL;
+	size_t n;
 
-	if (d->in->sup && d->id != CONTROL_ID)
-		lp_sup_drained(d->in->sup, d->id);
-	free(d);
+	(void)pthread_mutex_lock(&door->lock);
+	ids = door->ids;
+	n = door->n_ids;
+	door->ids = NULL;
+	door->n_ids = door->cap_ids = 0;
+	(void)pthread_mutex_unlock(&door->lock);
+	for (size_t i = 0; i < n && door->in->sup; i++)
+		if (ids[i] != CONTROL_ID)
+			lp_sup_drained(door->in->sup, ids[i]);
 }
 
+/* In the proxy's thread. */
 static void on_drained(void *ctx, uint64_t id)
 {
-	struct lp_instance *in = ctx;
-	struct drained *d = lp_xcalloc(1, sizeof(*d));
+	struct lp_door *door = ctx;
 
-	d->post.run = run_drained;
-	d->in = in;
-	d->id = id;
-	lp_loop_post(in->loop, &d->post);
+	(void)pthread_mutex_lock(&door->lock);
+	lp_grow(&door->ids, &door->cap_ids, door->n_ids + 1, sizeof(*door->ids));
+	door->ids[door->n_ids++] = id;
+	if (door->n_ids == 1)
+		lp_loop_post(door->in->loop, &door->post);
+	(void)pthread_mutex_unlock(&door->lock);
 }
 
 static void control_addr(const struct lp_instance *in, struct lp_proxy_addr *addr)
@@ -121,13 +135,30 @@ struct lp_sup_door lp_door_of(struct lp_instance *in)
 
 int lp_door_open(struct lp_instance *in, struct lp_err *err)
 {
-	struct lp_proxy_opts opts = {.on_drained = on_drained, .ctx = in};
+	struct lp_proxy_opts opts = {.on_drained = on_drained};
 	int r = lp_proxy_addr_parse(&opts.listen, in->opts->listen, err);
 
 	if (r < 0)
 		return r;
+	in->door = lp_xcalloc(1, sizeof(*in->door));
+	in->door->in = in;
+	in->door->post.run = run_drained;
+	(void)pthread_mutex_init(&in->door->lock, NULL);
+	opts.ctx = in->door;
 	r = lp_proxy_create(&in->proxy, &opts, err);
 	if (r == 0)
 		lp_proxy_set_hold(in->proxy, in->conf->restart.hold_ms);
 	return r;
+}
+
+void lp_door_close(struct lp_instance *in)
+{
+	lp_proxy_destroy(in->proxy);
+	in->proxy = NULL;
+	if (!in->door)
+		return;
+	(void)pthread_mutex_destroy(&in->door->lock);
+	free(in->door->ids);
+	free(in->door);
+	in->door = NULL;
 }

@@ -3,6 +3,7 @@
 
 #include "common/base/lp_mem.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@ struct lp_history {
 	struct piece *oldest;
 	struct piece *newest;
 	size_t bytes;
+	bool torn; /* the oldest piece goes on with a line whose beginning was dropped */
 };
 
 struct lp_history *lp_history_create(void)
@@ -30,6 +32,7 @@ static void drop_oldest(struct lp_history *h)
 {
 	struct piece *p = h->oldest;
 
+	h->torn = p->data[p->len - 1] != '\n';
 	h->oldest = p->newer;
 	if (h->oldest)
 		h->oldest->older = NULL;
@@ -53,9 +56,16 @@ void lp_history_add(struct lp_history *h, uint64_t generation, uint64_t stream, 
 {
 	struct piece *p;
 
+	if (len == 0)
+		return;
 	if (len > LP_HISTORY_MAX_BYTES / 2) {
-		data += len - LP_HISTORY_MAX_BYTES / 2;
-		len = LP_HISTORY_MAX_BYTES / 2;
+		size_t cut = len - LP_HISTORY_MAX_BYTES / 2;
+
+		while (h->oldest)
+			drop_oldest(h);
+		h->torn = data[cut - 1] != '\n';
+		data += cut;
+		len -= cut;
 	}
 	p = lp_xcalloc(1, sizeof(*p) + len);
 	p->generation = generation;
@@ -73,33 +83,54 @@ void lp_history_add(struct lp_history *h, uint64_t generation, uint64_t stream, 
 		drop_oldest(h);
 }
 
+/* The piece and the place in it where the last `lines` lines begin. The very last byte is an end of
+ * the last line, not of the one before. */
+static const struct piece *find_start(const struct lp_history *h, uint64_t lines, size_t *at)
+{
+	uint64_t ends = 0;
+
+	for (const struct piece *p = h->newest; p; p = p->older) {
+		for (size_t i = p->len; i-- > 0;) {
+			if (p->data[i] != '\n' || (p == h->newest && i == p->len - 1))
+				continue;
+			if (++ends == lines) {
+				*at = i + 1;
+				return p;
+			}
+		}
+	}
+	*at = 0;
+	return h->oldest;
+}
+
+/* Moves the start behind the end of the line that it is in. */
+static const struct piece *next_line(const struct piece *p, size_t *at)
+{
+	for (; p; p = p->newer, *at = 0) {
+		const char *end = memchr(p->data + *at, '\n', p->len - *at);
+
+		if (!end)
+			continue;
+		*at = (size_t)(end - p->data) + 1;
+		return p;
+	}
+	return NULL;
+}
+
 void lp_history_last(const struct lp_history *h, uint64_t lines,
 		     void (*each)(void *ctx, uint64_t generation, uint64_t stream, const char *data,
 				  size_t len),
 		     void *ctx)
 {
-	const struct piece *p = h->newest, *first = NULL;
-	size_t cut = 0;
-	uint64_t ends = 0;
+	const struct piece *p;
+	size_t at;
 
 	if (lines == 0)
 		return;
-	/* Back to the line end before the first line that is wanted. The very last byte is an end
-	 * of the last line, not of the one before. */
-	for (; p && !(first && cut > 0); p = p->older) {
-		first = p;
-		for (size_t i = p->len; i-- > 0;) {
-			if (p->data[i] != '\n' || (p == h->newest && i == p->len - 1))
-				continue;
-			if (++ends == lines) {
-				cut = i + 1;
-				break;
-			}
-		}
-		if (ends == lines)
-			break;
-	}
-	for (p = first; p; p = p->newer, cut = 0)
-		if (p->len > cut)
-			each(ctx, p->generation, p->stream, p->data + cut, p->len - cut);
+	p = find_start(h, lines, &at);
+	if (p == h->oldest && at == 0 && h->torn)
+		p = next_line(p, &at);
+	for (; p; p = p->newer, at = 0)
+		if (p->len > at)
+			each(ctx, p->generation, p->stream, p->data + at, p->len - at);
 }

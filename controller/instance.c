@@ -270,7 +270,7 @@ static int start(struct lp_instance *in, struct lp_err *err)
 static void finish(struct lp_instance *in)
 {
 	/* Threads first: they post to the loop. */
-	lp_proxy_destroy(in->proxy);
+	lp_door_close(in);
 	lp_sup_destroy(in->sup);
 	in->sup = NULL;
 	lp_apply_destroy(in->apply);

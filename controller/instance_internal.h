@@ -13,6 +13,7 @@
 #include "wire/msg.h"
 
 struct lp_session;
+struct lp_door;
 
 struct lp_instance {
 	const struct lp_instance_opts *opts;
@@ -21,6 +22,7 @@ struct lp_instance {
 	struct lp_apply *apply;
 	struct lp_sup *sup;
 	struct lp_proxy *proxy;
+	struct lp_door *door; /* owned by door.c */
 	struct lp_history *history;
 	struct lp_session *sessions; /* all connections */
 	struct lp_session *owner;    /* the one that mirrors its workspace here, or NULL */
@@ -51,6 +53,8 @@ const char *lp_sessions_owner(const struct lp_instance *in);
 
 /* door.c: routes of the front door. */
 int lp_door_open(struct lp_instance *in, struct lp_err *err) LP_MUST_USE;
+/* Ends the proxy. The loop may not run any more. */
+void lp_door_close(struct lp_instance *in);
 struct lp_sup_door lp_door_of(struct lp_instance *in);
 /* No command: there is no app to forward to. */
 void lp_door_mirror(struct lp_instance *in);

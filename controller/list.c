@@ -77,14 +77,24 @@ static void add(struct listing *l, const char *name, const struct lp_entry *e, b
 		flush(l, true);
 }
 
+static mode_t format_of(enum lp_kind kind)
+{
+	return kind == LP_KIND_DIR ? S_IFDIR : kind == LP_KIND_LINK ? S_IFLNK : S_IFREG;
+}
+
 static void add_entry(struct listing *l, struct lp_node *node, int dir_fd, const char *name)
 {
 	struct lp_node *child = node ? lp_node_child(node, name) : NULL;
 	struct lp_entry e;
+	struct stat st;
 
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
 	    (l->path[0] == '\0' && strcmp(name, LP_STATE_DIR) == 0))
 		return;
+	/* What the app put in the place of an entry of another kind is the app's. */
+	if (child && (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		      (st.st_mode & S_IFMT) != format_of(child->e.kind)))
+		child = NULL;
 	if (child) {
 		child->mark = 1;
 		add(l, name, &child->e, true);

@@ -143,7 +143,8 @@ static int parse(struct args *a, int argc, char **argv)
 
 static int read_secret(struct args *a)
 {
-	const char *env = getenv("LIVEPUSH_SECRET"), *fault;
+	char *env = getenv("LIVEPUSH_SECRET");
+	const char *fault;
 	struct lp_buf text;
 	int r;
 
@@ -163,7 +164,10 @@ static int read_secret(struct args *a)
 	} else if (env) {
 		a->secret = lp_xstrdup(env);
 	}
-	/* Nobody who can look at our environment later should find it there. */
+	/* /proc/PID/environ shows the memory that the process was started with, so that is wiped:
+	 * the app runs as the same user. */
+	if (env)
+		explicit_bzero(env, strlen(env));
 	(void)unsetenv("LIVEPUSH_SECRET");
 	fault = a->secret ? lp_secret_fault(a->secret) : NULL;
 	if (fault)

@@ -16,6 +16,7 @@
 #define LOG_NAME       "owned"
 #define LOG_NEW_NAME   "owned.new"
 #define LOG_MAX_BYTES  ((size_t)1 << 30)
+#define LOG_SLACK      ((size_t)1024 * 1024)
 #define OPS_PER_RECORD 1000
 
 static void replay(struct lp_tree *t, const struct lp_msg_change *change)
@@ -65,7 +66,7 @@ static bool holds(struct lp_tree *t, const char *path, const struct lp_entry *e)
 
 	if (e->kind == LP_KIND_FILE)
 		return lp_tree_hash(t, path, &now) == 0 && lp_entry_equal(&now, e);
-	fd = lp_tree_parent(t, path);
+	fd = lp_tree_find_parent(t, path);
 	if (fd < 0 || fstatat(fd, lp_path_base(path), &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return false;
 	if (e->kind == LP_KIND_DIR)
@@ -83,7 +84,7 @@ static bool still_there(struct lp_tree *t, const char *path, const struct lp_nod
 {
 	struct lp_entry e = n->e;
 	struct stat st;
-	int fd = lp_tree_parent(t, path);
+	int fd = lp_tree_find_parent(t, path);
 
 	if (fd < 0 || fstatat(fd, n->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    S_ISDIR(st.st_mode) != (e.kind == LP_KIND_DIR))
@@ -151,15 +152,6 @@ static int write_ops(int fd, const struct lp_wire_op *ops, size_t n, uint64_t re
 	return r;
 }
 
-int lp_owned_append(struct lp_tree *t, const struct lp_wire_op *ops, size_t n, uint64_t revision,
-		    struct lp_err *err)
-{
-	int r = n > 0 ? write_ops(t->log_fd, ops, n, revision)
-		      : write_record(t->log_fd, NULL, 0, revision);
-
-	return r < 0 ? lp_err_set(err, -r, "%s/%s: cannot be written", LP_STATE_DIR, LOG_NAME) : 0;
-}
-
 static int write_index(struct lp_tree *t, int fd)
 {
 	struct lp_node *root = lp_index_get(t->index, ""), *n;
@@ -179,6 +171,49 @@ static int write_index(struct lp_tree *t, int fd)
 	return r;
 }
 
+/* Writes the log anew, with what the index holds now, and goes on with it. */
+static int rewrite(struct lp_tree *t)
+{
+	LP_AUTO_CLOSE int fd = openat(t->state_fd, LOG_NEW_NAME,
+				      O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW |
+					      O_NONBLOCK | O_CLOEXEC,
+				      0600);
+	struct stat st;
+	int r = fd < 0 ? -errno : write_index(t, fd);
+
+	if (r == 0 && (fstat(fd, &st) < 0 ||
+		       renameat(t->state_fd, LOG_NEW_NAME, t->state_fd, LOG_NAME) < 0))
+		r = -errno;
+	if (r < 0)
+		return r;
+	lp_auto_close(&t->log_fd);
+	t->log_fd = lp_take_fd(&fd);
+	t->log_bytes = (size_t)st.st_size;
+	t->log_max_bytes = 4 * t->log_bytes + LOG_SLACK;
+	return 0;
+}
+
+int lp_owned_append(struct lp_tree *t, const struct lp_wire_op *ops, size_t n, uint64_t revision,
+		    struct lp_err *err)
+{
+	struct stat st;
+	int r;
+
+	if (t->log_bytes > t->log_max_bytes && (r = rewrite(t)) < 0)
+		return lp_err_set(err, -r, "%s/%s: cannot be written", LP_STATE_DIR, LOG_NAME);
+	r = n > 0 ? write_ops(t->log_fd, ops, n, revision)
+		  : write_record(t->log_fd, NULL, 0, revision);
+	if (r < 0) {
+		/* Half a record would hide all that come after it. */
+		if (ftruncate(t->log_fd, (off_t)t->log_bytes) < 0)
+			t->log_max_bytes = 0; /* write it anew before the next one */
+		return lp_err_set(err, -r, "%s/%s: cannot be written", LP_STATE_DIR, LOG_NAME);
+	}
+	if (fstat(t->log_fd, &st) == 0)
+		t->log_bytes = (size_t)st.st_size;
+	return 0;
+}
+
 /* The lock is on the directory, which stays while the log is replaced. */
 static int lock_state(struct lp_tree *t, struct lp_err *err)
 {
@@ -190,6 +225,21 @@ static int lock_state(struct lp_tree *t, struct lp_err *err)
 		       : lp_err_set(err, errno, "cannot lock '%s'", LP_STATE_DIR);
 }
 
+/* Reads the log that an earlier run left. What is no file is no log. */
+static int read_log(struct lp_tree *t, struct lp_buf *out)
+{
+	LP_AUTO_CLOSE int fd = lp_open_beneath(t->state_fd, LOG_NAME, O_RDONLY | O_NONBLOCK, 0);
+	struct stat st;
+
+	if (fd == -ENOENT || fd == -ELOOP)
+		return 0;
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return S_ISREG(st.st_mode) ? lp_read_all(fd, out) : 0;
+}
+
 int lp_owned_open(struct lp_tree *t, struct lp_err *err)
 {
 	struct lp_buf old;
@@ -198,18 +248,14 @@ int lp_owned_open(struct lp_tree *t, struct lp_err *err)
 	if (r < 0)
 		return r;
 	lp_buf_init(&old, LOG_MAX_BYTES);
-	r = lp_read_file(t->state_fd, LOG_NAME, &old);
+	r = read_log(t, &old);
 	if (r == 0 && old.len > 0) {
 		read_records(t, old.data, old.len);
 		check_files(t);
 	}
 	lp_buf_finish(&old);
-	if (r < 0 && r != -ENOENT)
+	if (r < 0)
 		return lp_err_set(err, -r, "%s/%s: cannot be read", LP_STATE_DIR, LOG_NAME);
-	t->log_fd = openat(t->state_fd, LOG_NEW_NAME,
-			   O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
-	r = t->log_fd < 0 ? -errno : write_index(t, t->log_fd);
-	if (r == 0 && renameat(t->state_fd, LOG_NEW_NAME, t->state_fd, LOG_NAME) < 0)
-		r = -errno;
+	r = rewrite(t);
 	return r < 0 ? lp_err_set(err, -r, "%s/%s: cannot be written", LP_STATE_DIR, LOG_NAME) : 0;
 }

@@ -129,15 +129,19 @@ void lp_tree_forget_parent(struct lp_tree *t)
 	t->parent_fd = -1;
 }
 
-/* Makes one directory that came from the workspace, with the mode that it had. */
-static int make_dir(struct lp_tree *t, int fd, const char *path)
+/* Makes one directory below `above`, with the mode that it has in the workspace. */
+static int make_dir(struct lp_tree *t, int above, const char *path)
 {
 	const struct lp_node *n = lp_index_get(t->index, path);
-	mode_t mode = n && n->e.kind == LP_KIND_DIR ? n->e.mode : 0755;
+	LP_AUTO_CLOSE int fd = -1;
 
-	if (mkdirat(fd, lp_path_base(path), 0700) < 0)
+	if (mkdirat(above, lp_path_base(path), 0700) < 0)
 		return errno == EEXIST ? 0 : -errno;
-	return fchmodat(fd, lp_path_base(path), mode | 0700, 0) < 0 ? -errno : 0;
+	fd = lp_open_beneath(above, lp_path_base(path), O_RDONLY | O_DIRECTORY, 0);
+	if (fd < 0)
+		return fd;
+	/* Something is to be put into it, so that we ourselves may write in any case. */
+	return fchmod(fd, (n ? n->e.mode : 0755) | 0700) < 0 ? -errno : 0;
 }
 
 /* mkdir -p that crosses no link. */

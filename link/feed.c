@@ -25,7 +25,7 @@ struct lp_feed {
 	struct lp_hasher *hasher; /* of it so far */
 	const struct lp_op *large;
 	uint64_t sent;
-	uint8_t *piece; /* LP_WIRE_PIECE_BYTES for contents that are read now */
+	uint8_t *piece; /* LP_WIRE_PIECE_BYTES for contents that are read now, or NULL */
 };
 
 /* The operations of one message while it is put together. */
@@ -119,46 +119,45 @@ static void set_content(struct batch *b, struct lp_wire_op *w, const void *data,
 	b->bytes += len;
 }
 
-static void set_digest(struct lp_wire_op *w, const void *data, size_t len)
+static uint8_t *piece_of(struct lp_feed *f)
 {
-	struct lp_digest d = lp_digest_of(data, len);
-
-	w->size = len;
-	memcpy(w->digest, d.b, sizeof(w->digest));
+	if (!f->piece)
+		f->piece = lp_xcalloc(1, LP_WIRE_PIECE_BYTES);
+	return f->piece;
 }
 
-/* The path changed since the changeset was made: what is sent now stands for itself. */
+/* The path changed since the changeset was made, so that it does not lead to its root. */
 static void now_stale(struct lp_feed *f, const struct lp_op *op)
 {
 	f->root_unknown = true;
 	f->source.stale(f->source.ctx, op->path);
 }
 
-static void add_gone(struct lp_feed *f, struct batch *b, const struct lp_op *op)
+/* It could not be opened: it is gone, or nothing is known of it for now. */
+static void add_missing(struct lp_feed *f, struct batch *b, const struct lp_op *op, int cause)
 {
 	struct lp_op gone = {.kind = LP_OP_DELETE, .path = op->path};
 
 	now_stale(f, op);
-	(void)add_op(b, &gone);
+	if (cause == -ENOENT || cause == -ENOTDIR || cause == -ELOOP)
+		(void)add_op(b, &gone);
 }
 
 static void add_link(struct lp_feed *f, struct batch *b, const struct lp_op *op)
 {
-	long n = f->source.read_link(f->source.ctx, op->path, (char *)f->piece, LP_PATH_MAX_BYTES);
-	struct lp_wire_op *w;
+	uint8_t *target = piece_of(f);
+	long n = f->source.read_link(f->source.ctx, op->path, (char *)target, LP_PATH_MAX_BYTES);
 	struct lp_digest d;
 
-	if (n < 0 || !lp_path_link_is_inside(op->path, (const char *)f->piece, (size_t)n)) {
-		add_gone(f, b, op);
+	if (n < 0) {
+		add_missing(f, b, op, (int)n);
 		return;
 	}
-	w = add_op(b, op);
-	d = lp_digest_of(f->piece, (size_t)n);
-	if (!lp_digest_equal(&d, &op->e.digest)) {
+	d = lp_digest_of(target, (size_t)n);
+	if (lp_digest_equal(&d, &op->e.digest))
+		set_content(b, add_op(b, op), target, (size_t)n);
+	else
 		now_stale(f, op);
-		set_digest(w, f->piece, (size_t)n);
-	}
-	set_content(b, w, f->piece, (size_t)n);
 }
 
 /* Reads until the end or max bytes. */
@@ -195,31 +194,31 @@ static void begin_large(struct lp_feed *f, struct batch *b, const struct lp_op *
 static void add_file(struct lp_feed *f, struct batch *b, const struct lp_op *op)
 {
 	LP_AUTO_CLOSE int fd = f->source.open(f->source.ctx, op->path);
-	struct lp_wire_op *w;
 	struct lp_digest d;
+	struct stat st;
 	size_t len;
 
 	if (fd < 0) {
-		add_gone(f, b, op);
+		add_missing(f, b, op, fd);
+		return;
+	}
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != op->e.size) {
+		now_stale(f, op);
 		return;
 	}
 	if (op->e.size > LP_INLINE_MAX_BYTES) {
 		begin_large(f, b, op, &fd);
 		return;
 	}
-	/* One byte more than it may have, to notice that it grew out of this way of sending. */
-	if (read_piece(fd, f->piece, LP_INLINE_MAX_BYTES + 1, &len) < 0 ||
-	    len > LP_INLINE_MAX_BYTES) {
+	/* One byte more than it has, to notice that it grows. */
+	if (read_piece(fd, piece_of(f), (size_t)op->e.size + 1, &len) < 0)
+		len = SIZE_MAX;
+	d = lp_digest_of(f->piece, len == op->e.size ? len : 0);
+	if (len != op->e.size || !lp_digest_equal(&d, &op->e.digest)) {
 		now_stale(f, op);
 		return;
 	}
-	w = add_op(b, op);
-	d = lp_digest_of(f->piece, len);
-	if (!lp_digest_equal(&d, &op->e.digest)) {
-		now_stale(f, op);
-		set_digest(w, f->piece, len);
-	}
-	set_content(b, w, f->piece, len);
+	set_content(b, add_op(b, op), f->piece, len);
 	f->sent += len;
 }
 
@@ -290,7 +289,7 @@ static int next_data(struct lp_feed *f, struct lp_buf *out)
 	bool wrong;
 	size_t len;
 
-	wrong = read_piece(f->fd, f->piece, want, &len) < 0 || len < want;
+	wrong = read_piece(f->fd, piece_of(f), want, &len) < 0 || len < want;
 	if (!wrong) {
 		lp_hasher_add(f->hasher, f->piece, len);
 		f->left -= len;
@@ -317,7 +316,5 @@ int lp_feed_next(struct lp_feed *f, struct lp_buf *out)
 {
 	if (f->last_sent)
 		return 0;
-	if (!f->piece)
-		f->piece = lp_xcalloc(1, LP_WIRE_PIECE_BYTES);
 	return f->fd >= 0 ? next_data(f, out) : next_change(f, out);
 }

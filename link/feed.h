@@ -12,8 +12,9 @@ struct lp_feed *lp_feed_create(struct lp_changeset *cs, const struct lp_source *
 void lp_feed_destroy(struct lp_feed *f); /* NULL is allowed */
 
 /* Appends the next encoded message to out. Returns 1, or 0 when the changeset is complete (nothing
- * appended), or -ENOMEM. A file that is no longer as its operation says is sent as it is now (or as
- * a DELETE when it is gone) under a changeset without root digest, and reported to source->stale.
+ * appended), or -ENOMEM. What is no longer as its operation says is left out (or sent as a DELETE
+ * when it is gone), because it may be half-written; the changeset then has no root digest, and the
+ * path is reported to source->stale.
  */
 int lp_feed_next(struct lp_feed *f, struct lp_buf *out) LP_MUST_USE;
 

@@ -293,6 +293,11 @@ bool lp_link_is_streaming(const struct lp_link *link)
 	return link->state == LP_LINK_STREAMING;
 }
 
+bool lp_link_is_resting(const struct lp_link *link)
+{
+	return link->state == LP_LINK_RESTING;
+}
+
 uint64_t lp_link_applied(const struct lp_link *link)
 {
 	return link->applied;

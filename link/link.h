@@ -66,6 +66,10 @@ void lp_link_push(struct lp_link *link, struct lp_changeset *cs, struct lp_frame
 bool lp_link_is_idle(const struct lp_link *link);
 bool lp_link_is_streaming(const struct lp_link *link);
 
+/* The instance failed to apply what it got more than once in a row: the link waits before it tries
+ * again. */
+bool lp_link_is_resting(const struct lp_link *link);
+
 /* The newest revision that the instance says it has applied, and its root digest then. */
 uint64_t lp_link_applied(const struct lp_link *link);
 unsigned lp_link_index(const struct lp_link *link);

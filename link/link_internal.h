@@ -21,6 +21,7 @@ enum lp_link_state {
 	LP_LINK_OPENING,  /* connecting, or HELLO sent */
 	LP_LINK_PROVING,  /* PROOF sent */
 	LP_LINK_READY,    /* observer: welcomed */
+	LP_LINK_RESTING,  /* owner: trees differ; waits before it compares them again */
 	LP_LINK_WALKING,  /* owner: comparing trees */
 	LP_LINK_CATCHING, /* owner: the catch-up changeset is on its way */
 	LP_LINK_STREAMING,
@@ -60,7 +61,8 @@ struct lp_link {
 	struct lp_control *control_last;
 	struct lp_outgoing *out_first;
 	struct lp_outgoing *out_last;
-	unsigned in_flight; /* changesets sent whole or in part and not answered */
+	unsigned in_flight; /* changesets queued, or sent whole or in part and not answered */
+	bool behind;        /* too many were queued: compare trees when these are answered */
 	uint64_t sent;      /* encoded bytes of CHANGE, DATA and SKIP since WELCOME */
 	uint64_t consumed;  /* of them, as the instance credits */
 	struct lp_buf scratch;
@@ -71,6 +73,7 @@ struct lp_link {
 	size_t n_todo;
 	size_t cap_todo;
 	size_t asked;   /* how many of todo were asked; the rest comes with the next LIST */
+	size_t heard;   /* how many of these were answered */
 	char **touched; /* paths that changed while walking; owned */
 	size_t n_touched;
 	size_t cap_touched;

@@ -5,8 +5,9 @@
 #include "sync/changeset.h"
 
 /* index: what the workspace holds now; borrowed until the loop's next callback. open: an owned
- * descriptor to read the file from, or -errno. read_link: the target into out, its length or
- * -errno. stale: the path was not as the index says; look at it again. revision/raise: the revision
+ * descriptor to read the file from, or -errno (-EBUSY: somebody is writing it). read_link: the
+ * target into out, its length or -errno. stale: the path was not as the index says and was not sent;
+ * look at it again and send it whatever comes of that. revision/raise: the revision
  * counter of the workspace. All in the loop's thread. */
 struct lp_source {
 	struct lp_index *(*index)(void *ctx);

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* Changesets queued behind one that is in flight. A slower instance drops its queue and catches up
+/* Changesets in flight and queued. What is queued for a slower instance is dropped, and it catches up
  * by comparing trees, so that it never makes the client's memory grow. */
 #define QUEUE_MAX       8
 #define RESYNC_DELAY_US 1000000u
@@ -20,6 +20,38 @@ static void free_outgoing(struct lp_outgoing *o)
 	free(o);
 }
 
+static void drop_all(struct lp_link *link)
+{
+	while (link->out_first) {
+		struct lp_outgoing *o = link->out_first;
+
+		link->out_first = o->next;
+		free_outgoing(o);
+	}
+	link->out_last = NULL;
+	link->in_flight = 0;
+	link->behind = false;
+}
+
+/* Drops what is queued but for the first when it may have been sent in part. */
+static void drop_queue(struct lp_link *link)
+{
+	struct lp_outgoing **at = &link->out_first;
+
+	link->out_last = NULL;
+	if (*at && (*at)->feed) {
+		link->out_last = *at;
+		at = &(*at)->next;
+	}
+	while (*at) {
+		struct lp_outgoing *o = *at;
+
+		*at = o->next;
+		free_outgoing(o);
+		link->in_flight--;
+	}
+}
+
 void lp_stream_reset(struct lp_link *link)
 {
 	while (link->control_first) {
@@ -30,14 +62,7 @@ void lp_stream_reset(struct lp_link *link)
 		free(c);
 	}
 	link->control_last = NULL;
-	while (link->out_first) {
-		struct lp_outgoing *o = link->out_first;
-
-		link->out_first = o->next;
-		free_outgoing(o);
-	}
-	link->out_last = NULL;
-	link->in_flight = 0;
+	drop_all(link);
 	link->sent = link->consumed = 0;
 }
 
@@ -69,20 +94,16 @@ void lp_link_push(struct lp_link *link, struct lp_changeset *cs, struct lp_frame
 	}
 	if (link->state != LP_LINK_STREAMING && link->state != LP_LINK_CATCHING)
 		return;
+	if (link->behind)
+		return; /* comparing trees will cover it */
 	if (link->in_flight < QUEUE_MAX) {
 		lp_stream_enqueue(link, cs, frame);
 		return;
 	}
-	/* What is queued but not begun is left out; the root digest of the next changeset will not
-	 * fit, and the instance asks to compare trees. */
-	lp_stream_enqueue(link, cs, frame);
-	for (struct lp_outgoing **at = &link->out_first->next; *at && *at != link->out_last;) {
-		struct lp_outgoing *o = *at;
-
-		*at = o->next;
-		free_outgoing(o);
-		link->in_flight--;
-	}
+	drop_queue(link);
+	link->behind = true;
+	if (link->in_flight == 0)
+		lp_walk_start(link, false);
 }
 
 static void send_control(struct lp_link *link)
@@ -152,23 +173,15 @@ void lp_stream_writable(struct lp_link *link)
 
 static void on_resync_timer(struct lp_timer *timer)
 {
-	struct lp_link *link = LP_CONTAINER_OF(timer, struct lp_link, resync_timer);
-
-	if (link->state == LP_LINK_STREAMING || link->state == LP_LINK_CATCHING)
-		lp_walk_start(link, false);
+	lp_walk_start(LP_CONTAINER_OF(timer, struct lp_link, resync_timer), false);
 }
 
-/* The instance's tree is not what we took it for: compare again, slower when that keeps on. */
+/* The instance's tree is not what we took it for: compare again, slower when that keeps on. It takes
+ * no changesets until then, so none are sent. */
 static void resync(struct lp_link *link)
 {
-	while (link->out_first) {
-		struct lp_outgoing *o = link->out_first;
-
-		link->out_first = o->next;
-		free_outgoing(o);
-	}
-	link->out_last = NULL;
-	link->in_flight = 0;
+	drop_all(link);
+	link->state = LP_LINK_RESTING;
 	link->resync_timer.on_fire = on_resync_timer;
 	if (link->resyncs == 0) {
 		lp_walk_start(link, false);
@@ -190,13 +203,17 @@ static void answered(struct lp_link *link)
 		if (link->ops.on_caught_up)
 			link->ops.on_caught_up(link->ops.ctx, link);
 	}
-	if (link->in_flight == 0 && link->ops.on_idle)
+	if (link->in_flight > 0)
+		return;
+	if (link->behind)
+		lp_walk_start(link, false);
+	else if (link->ops.on_idle)
 		link->ops.on_idle(link->ops.ctx, link);
 }
 
 void lp_stream_message(struct lp_link *link, const struct lp_msg *msg)
 {
-	bool was_walking = link->state == LP_LINK_WALKING;
+	bool expected = link->state == LP_LINK_STREAMING || link->state == LP_LINK_CATCHING;
 
 	switch (msg->kind) {
 	case LP_MSG_LISTING:
@@ -212,14 +229,14 @@ void lp_stream_message(struct lp_link *link, const struct lp_msg *msg)
 		link->applied = msg->u.applied.revision;
 		link->resyncs = 0;
 		link->ops.on_message(link->ops.ctx, link, msg);
-		if (!was_walking)
+		if (expected)
 			answered(link);
 		return;
 	case LP_MSG_FAILED:
-		link->ops.on_message(link->ops.ctx, link, msg);
-		if (msg->u.failed.resync && !was_walking)
+		if (msg->u.failed.resync && expected)
 			resync(link);
-		else if (msg->u.failed.stage == LP_WIRE_STAGE_APPLY && !was_walking)
+		link->ops.on_message(link->ops.ctx, link, msg);
+		if (!msg->u.failed.resync && msg->u.failed.stage == LP_WIRE_STAGE_APPLY && expected)
 			answered(link);
 		return;
 	default:

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define LIST_MAX_PATHS 500
+#define LISTED_MAX     ((size_t)2 * 1024 * 1024) /* entries of one directory */
 
 static void free_strings(char **list, size_t *n)
 {
@@ -26,7 +27,7 @@ void lp_walk_reset(struct lp_link *link)
 	for (size_t i = 0; i < link->n_listed; i++)
 		free((char *)(uintptr_t)link->listed[i].name);
 	link->n_listed = 0;
-	link->asked = 0;
+	link->asked = link->heard = 0;
 }
 
 static void push_todo(void *ctx, const char *path)
@@ -111,6 +112,7 @@ static void ask_more(struct lp_link *link)
 	msg.u.list.paths = paths;
 	msg.u.list.n_paths = n;
 	link->asked = n;
+	link->heard = 0;
 	if (lp_link_queue(link, &msg) < 0)
 		lp_link_fail(link, "cannot ask for the instance's tree");
 }
@@ -120,6 +122,7 @@ void lp_walk_start(struct lp_link *link, bool empty_instance)
 	struct lp_index *ix = link->source.index(link->source.ctx);
 
 	lp_walk_reset(link);
+	link->behind = false;
 	link->state = LP_LINK_WALKING;
 	link->diff = lp_changeset_create();
 	(void)lp_index_root(ix);
@@ -134,8 +137,8 @@ void lp_walk_start(struct lp_link *link, bool empty_instance)
 	ask_more(link);
 }
 
-/* A listing is complete: compare and go down. */
-static void compare(struct lp_link *link, const char *path)
+/* A listing is complete: compare and go down. Returns 0 or -ENAMETOOLONG. */
+static int compare(struct lp_link *link, const char *path)
 {
 	struct lp_index *ix = link->source.index(link->source.ctx);
 	const struct lp_node *node;
@@ -149,16 +152,31 @@ static void compare(struct lp_link *link, const char *path)
 	for (size_t i = 0; i < link->n_listed; i++)
 		free((char *)(uintptr_t)link->listed[i].name);
 	link->n_listed = 0;
-	if (r < 0)
-		lp_link_fail(link, "a path is too long");
+	return r;
+}
+
+/* Whether the listing is of the directory whose turn it is: LIST is answered in the order asked. */
+static bool is_due(const struct lp_link *link, const struct lp_msg_listing *listing)
+{
+	const char *path;
+
+	if (link->heard >= link->asked)
+		return false;
+	path = link->todo[link->heard];
+	return strlen(path) == listing->path.len &&
+	       memcmp(path, listing->path.p ? (const char *)listing->path.p : "",
+		      listing->path.len) == 0 &&
+	       listing->last == (!listing->more && link->heard + 1 == link->asked);
 }
 
 void lp_walk_listing(struct lp_link *link, const struct lp_msg_listing *listing)
 {
-	char path[LP_PATH_MAX_BYTES + 1];
-
 	if (link->state != LP_LINK_WALKING)
 		return;
+	if (!is_due(link, listing) || link->n_listed + listing->n_entries > LISTED_MAX) {
+		lp_link_fail(link, "the instance lists what was not asked, or too much");
+		return;
+	}
 	for (size_t i = 0; i < listing->n_entries; i++) {
 		const struct lp_wire_entry *w = &listing->entries[i];
 		struct lp_peer_entry *p;
@@ -177,17 +195,18 @@ void lp_walk_listing(struct lp_link *link, const struct lp_msg_listing *listing)
 	}
 	if (listing->more)
 		return;
-	memcpy(path, listing->path.p ? (const char *)listing->path.p : "", listing->path.len);
-	path[listing->path.len] = '\0';
-	compare(link, path);
-	if (!listing->last || link->state != LP_LINK_WALKING)
+	if (compare(link, link->todo[link->heard++]) < 0) {
+		lp_link_fail(link, "a path is too long");
+		return;
+	}
+	if (!listing->last)
 		return;
 	/* The asked ones are answered; what they led to comes next. */
 	for (size_t i = 0; i < link->asked; i++)
 		free(link->todo[i]);
 	link->n_todo -= link->asked;
 	memmove(link->todo, link->todo + link->asked, link->n_todo * sizeof(char *));
-	link->asked = 0;
+	link->asked = link->heard = 0;
 	if (link->n_todo > 0)
 		ask_more(link);
 	else

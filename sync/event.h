@@ -7,9 +7,12 @@
 #include <stdint.h>
 
 enum lp_event_kind {
+	LP_EVENT_CLOSED,  /* a writer has just closed the file */
 	LP_EVENT_CHANGED, /* one entry appeared, was closed by its writer, moved, chmodded or
 			     removed */
 	LP_EVENT_SUBTREE, /* a directory appeared: everything below it may be new */
+	LP_EVENT_WRITING, /* a file is being written, or was cut by its name: look when it has
+			     rested */
 	LP_EVENT_LOST,    /* events were lost: everything below `path` ("" for all) may differ */
 	LP_EVENT_KIND_COUNT_,
 };

@@ -8,8 +8,10 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define PIECE_BYTES ((size_t)256 * 1024)
+#define CLOSE_TRIES 25 /* of 20 µs and what the timer adds */
 #define READ_TRIES  3
 
 void lp_look_setup(void)
@@ -156,6 +158,23 @@ static int read_once(int fd, const struct stat *before, bool want_blob, struct l
 	return 1;
 }
 
+/* Takes a read lease; false when somebody has the file open for writing. EAGAIN is the only refusal
+ * that means so; others mean that there are no leases here. The kernel reports a closing before it
+ * has given up the writer's access, so one that was just reported is asked again for a moment. */
+static bool take_lease(int fd, const struct lp_look_opts *opts)
+{
+	const struct timespec pause = {.tv_nsec = 20000};
+
+	for (int i = 0; fcntl(fd, F_SETLEASE, F_RDLCK) < 0 && errno == EAGAIN; i++) {
+		if (opts->even_if_busy)
+			break;
+		if (!opts->just_closed || i == CLOSE_TRIES)
+			return false;
+		(void)nanosleep(&pause, NULL);
+	}
+	return true;
+}
+
 static int look_file(int dir_fd, const char *name, const struct lp_look_opts *opts,
 		     struct lp_look *out)
 {
@@ -168,8 +187,7 @@ static int look_file(int dir_fd, const char *name, const struct lp_look_opts *op
 		out->state = LP_LOOK_GONE;
 		return errno == ENOENT || errno == ELOOP || errno == ENXIO ? 0 : -errno;
 	}
-	/* EAGAIN is the only refusal that means a writer; others mean that there are no leases. */
-	if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0 && errno == EAGAIN && !opts->even_if_busy) {
+	if (!take_lease(fd, opts)) {
 		out->state = LP_LOOK_BUSY;
 		return 0;
 	}

@@ -21,6 +21,7 @@ struct lp_look_opts {
 	const struct lp_node *known;
 	bool want_blob;
 	bool even_if_busy;
+	bool just_closed;
 };
 
 /* blob is the caller's, NULL when it was not wanted or the file is large. A link's blob is its

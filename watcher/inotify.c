@@ -13,8 +13,8 @@
 #include <sys/inotify.h>
 
 #define MASK                                                                                       \
-	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB |        \
-	 IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
+	(IN_CLOSE_WRITE | IN_MODIFY | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE |        \
+	 IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
 
 /* Directories by watch descriptor; the kernel counts descriptors up, so a plain array is dense
  * enough. Slots without a watch are NULL. */
@@ -155,14 +155,18 @@ static void on_entry(struct lp_watch *w, const char *dir, const struct inotify_e
 	if (lp_path_join(path, sizeof(path), dir, ev->name) < 0)
 		return; /* too long to be mirrored; the walk says so */
 	if (ev->mask & IN_ISDIR) {
-		if (ev->mask & (IN_MOVED_FROM | IN_DELETE))
+		if (ev->mask & IN_MOVED_FROM)
 			unwatch_below(w, path);
 		report(w,
 		       ev->mask & (IN_CREATE | IN_MOVED_TO) ? LP_EVENT_SUBTREE : LP_EVENT_CHANGED,
 		       path);
 		return;
 	}
-	report(w, LP_EVENT_CHANGED, path);
+	report(w,
+	       ev->mask & IN_CLOSE_WRITE ? LP_EVENT_CLOSED
+	       : ev->mask & IN_MODIFY    ? LP_EVENT_WRITING
+					 : LP_EVENT_CHANGED,
+	       path);
 }
 
 static void on_one(struct lp_watch *w, const struct inotify_event *ev)
@@ -173,7 +177,7 @@ static void on_one(struct lp_watch *w, const struct inotify_event *ev)
 	}
 	if (ev->wd < 0 || (size_t)ev->wd >= w->cap || !w->paths[ev->wd])
 		return; /* a watch that was given up while this was queued */
-	if (ev->wd == w->root_wd && ev->mask & (IN_DELETE_SELF | IN_MOVE_SELF)) {
+	if (ev->wd == w->root_wd && ev->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT)) {
 		w->ops.on_root_gone(w->ctx);
 		return;
 	}
@@ -185,6 +189,14 @@ static void on_one(struct lp_watch *w, const struct inotify_event *ev)
 		on_entry(w, w->paths[ev->wd], ev);
 	else if (ev->mask & IN_ATTRIB)
 		report(w, LP_EVENT_CHANGED, w->paths[ev->wd]);
+}
+
+/* Whether `next` is the closing of the file that `ev` says is being written: then that need not be
+ * said, which spares a burst of saves most of its events. */
+static bool is_closed_by(const struct inotify_event *ev, const struct inotify_event *next)
+{
+	return ev->mask & IN_MODIFY && next->mask & IN_CLOSE_WRITE && ev->wd == next->wd &&
+	       ev->len == next->len && ev->len > 0 && strcmp(ev->name, next->name) == 0;
 }
 
 void lp_watch_drain(struct lp_watch *w)
@@ -199,8 +211,9 @@ void lp_watch_drain(struct lp_watch *w)
 		for (char *p = buf; p < buf + n;) {
 			const struct inotify_event *ev = (const void *)p;
 
-			on_one(w, ev);
 			p += sizeof(*ev) + ev->len;
+			if (p == buf + n || !is_closed_by(ev, (const void *)p))
+				on_one(w, ev);
 		}
 	}
 	w->ops.on_drained(w->ctx);

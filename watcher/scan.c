@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define RULES_MAX_BYTES ((size_t)1024 * 1024)
 
@@ -18,6 +19,20 @@ static const struct {
 	{".livepushignore", LP_IGNORE_LIVEPUSHIGNORE},
 };
 
+/* The text of a rule file. What is no plain file has no rules; as in git, a link is not followed.
+ */
+static int read_rules(int dir_fd, const char *name, struct lp_buf *text)
+{
+	LP_AUTO_CLOSE int fd = lp_open_beneath(dir_fd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	struct stat st;
+
+	if (fd < 0)
+		return fd == -ENOENT || fd == -ELOOP || fd == -ENXIO ? 0 : fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return S_ISREG(st.st_mode) ? lp_read_all(fd, text) : 0;
+}
+
 void lp_workspace_load_rules(struct lp_workspace *ws, int dir_fd, const char *path)
 {
 	for (size_t i = 0; i < LP_COUNT_OF(rule_files); i++) {
@@ -28,8 +43,8 @@ void lp_workspace_load_rules(struct lp_workspace *ws, int dir_fd, const char *pa
 		if (lp_path_join(source, sizeof(source), path, rule_files[i].name) < 0)
 			continue;
 		lp_buf_init(&text, RULES_MAX_BYTES);
-		r = lp_read_file(dir_fd, rule_files[i].name, &text);
-		if (r < 0 && r != -ENOENT)
+		r = read_rules(dir_fd, rule_files[i].name, &text);
+		if (r < 0)
 			lp_workspace_notice(ws, source, strerror(-r));
 		if (lp_ignore_set(ws->ignore, path, rule_files[i].level, source,
 				  text.data ? (const char *)text.data : "",
@@ -47,13 +62,14 @@ void lp_workspace_drop(struct lp_workspace *ws, struct lp_node *node, const char
 		lp_changeset_add(cs, LP_OP_DELETE, path, NULL, NULL);
 }
 
-/* Puts what was looked at into the index, and into cs when it differs from what was known. */
+/* Puts what was looked at into the index, and into cs when it differs from what was known or has to
+ * be sent whatever it is. */
 static void record(struct lp_workspace *ws, struct lp_node *dir, const char *path,
 		   struct lp_look *look, struct lp_changeset *cs)
 {
 	const char *name = lp_path_base(path);
 	struct lp_node *known = lp_node_child(dir, name);
-	bool is_new = !known, same, same_content;
+	bool is_new = !known, owed = cs && lp_workspace_owes(ws, path), same, same_content;
 
 	if (look->e.kind == LP_KIND_DIR && known && known->e.kind == LP_KIND_DIR)
 		look->e.digest = known->e.digest;
@@ -65,43 +81,28 @@ static void record(struct lp_workspace *ws, struct lp_node *dir, const char *pat
 	else
 		known = lp_node_put(ws->index, dir, name, &look->e, &look->sig);
 	known->mark = ws->scan_mark;
-	if (cs && !same) {
-		bool keep = same_content && look->e.kind == LP_KIND_FILE;
+	if (cs && (!same || owed)) {
+		bool keep = same_content && look->e.kind == LP_KIND_FILE && !owed;
 		struct lp_blob *blob = keep || cs->bytes > LP_KEEP_MAX_BYTES ? NULL : look->blob;
 
 		lp_changeset_add(cs, keep ? LP_OP_KEEP : LP_OP_PUT, path, &look->e, blob)->is_new =
 			is_new;
 		if (blob)
 			look->blob = NULL;
+		lp_workspace_paid(ws, path);
 	}
 	lp_blob_unref(look->blob);
 	look->blob = NULL;
 }
 
-static bool has_rested(const struct lp_workspace *ws, const char *path,
-		       const struct lp_stat_sig *sig)
-{
-	for (size_t i = 0; i < ws->n_busy; i++) {
-		const struct lp_busy *b = &ws->busy[i];
-
-		if (strcmp(b->path, path) == 0)
-			return memcmp(&b->sig, sig, sizeof(*sig)) == 0 ||
-			       lp_now_us() - b->since_us > 1000000;
-	}
-	return false;
-}
-
+/* Looks, and remembers a file that somebody is writing: it goes out when they have closed it. */
 static int look_settled(struct lp_workspace *ws, const char *path, int dir_fd,
-			struct lp_look_opts *opts, struct lp_look *look)
+			const struct lp_look_opts *opts, struct lp_look *look)
 {
 	int r = lp_look_at(dir_fd, lp_path_base(path), opts, look);
 
-	if (r == 0 && look->state == LP_LOOK_BUSY && has_rested(ws, path, &look->sig)) {
-		opts->even_if_busy = true;
-		r = lp_look_at(dir_fd, lp_path_base(path), opts, look);
-	}
 	if (r == 0 && look->state == LP_LOOK_BUSY)
-		lp_workspace_defer(ws, path, &look->sig);
+		lp_workspace_defer(ws, path);
 	else if (ws->n_busy > 0)
 		lp_workspace_settled(ws, path);
 	return r;
@@ -111,9 +112,11 @@ int lp_workspace_update(struct lp_workspace *ws, struct lp_node *dir, int dir_fd
 			const struct lp_dirty *hint, struct lp_changeset *cs)
 {
 	struct lp_node *known = lp_node_child(dir, lp_path_base(path));
-	bool was_dir = known && known->e.kind == LP_KIND_DIR;
-	struct lp_look_opts opts = {
-		.known = known, .want_blob = cs, .even_if_busy = hint && hint->closed};
+	bool was_dir = known && known->e.kind == LP_KIND_DIR, opened;
+	struct lp_look_opts opts = {.known = lp_workspace_owes(ws, path) ? NULL : known,
+				    .want_blob = cs,
+				    .even_if_busy = hint && hint->closed,
+				    .just_closed = hint && hint->just_closed};
 	struct lp_look look;
 	int r = look_settled(ws, path, dir_fd, &opts, &look);
 
@@ -139,12 +142,16 @@ int lp_workspace_update(struct lp_workspace *ws, struct lp_node *dir, int dir_fd
 			lp_workspace_notice(ws, path, "is a link that leads out of the workspace");
 			break;
 		}
+		/* What could not be read or entered before may be now. */
+		opened = was_dir && (look.e.mode & ~known->e.mode & 0555);
 		record(ws, dir, path, &look, cs);
-		return look.e.kind == LP_KIND_DIR && (!was_dir || (hint && hint->subtree));
+		return look.e.kind == LP_KIND_DIR &&
+		       (!was_dir || opened || (hint && hint->subtree));
 	case LP_LOOK_GONE:
 	case LP_LOOK_STATE_COUNT_:
 		break;
 	}
+	lp_workspace_paid(ws, path);
 	if (known)
 		lp_workspace_drop(ws, known, path, cs);
 	return 0;
@@ -177,13 +184,24 @@ static void drop_unseen(struct lp_workspace *ws, struct lp_node *dir, const char
 	}
 }
 
+/* Some file systems do not tell the kind with the name. */
+static bool entry_is_dir(int dir_fd, const struct dirent *e)
+{
+	struct stat st;
+
+	if (e->d_type != DT_UNKNOWN)
+		return e->d_type == DT_DIR;
+	return fstatat(dir_fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+}
+
 static int read_entries(struct lp_workspace *ws, struct lp_node *node, const char *path, DIR *dir,
 			struct lp_changeset *cs, struct stack *todo)
 {
 	char child[LP_PATH_MAX_BYTES + 1];
 	struct dirent *e;
 
-	while ((e = readdir(dir))) {
+	while (errno = 0, (e = readdir(dir))) {
+		bool is_dir;
 		int r;
 
 		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
@@ -192,16 +210,17 @@ static int read_entries(struct lp_workspace *ws, struct lp_node *node, const cha
 			lp_workspace_notice(ws, path, "holds a path longer than 4095 bytes");
 			continue;
 		}
-		if (lp_ignore_check_leaf(ws->ignore, child, e->d_type == DT_DIR, NULL))
+		is_dir = entry_is_dir(dirfd(dir), e);
+		if (lp_ignore_check_leaf(ws->ignore, child, is_dir, NULL))
 			continue;
 		r = lp_workspace_update(ws, node, dirfd(dir), child, NULL, cs);
 		if (r < 0)
 			return r;
 		/* Below a directory that is walked, everything is walked. */
-		if (e->d_type == DT_DIR || r == 1)
+		if (is_dir || r == 1)
 			push(todo, child);
 	}
-	return 0;
+	return -errno;
 }
 
 static int walk_one(struct lp_workspace *ws, const char *path, struct lp_changeset *cs,
@@ -233,10 +252,16 @@ static int walk_one(struct lp_workspace *ws, const char *path, struct lp_changes
 		return r;
 	}
 	r = read_entries(ws, node, path, dir, cs, todo);
-	if (r < 0)
+	if (r == -ENOMEM) {
 		r = lp_err_set(err, -r, "%s", path);
-	else
+	} else if (r < 0 && r != -ENOENT) {
+		/* What was not seen may be there all the same. */
+		lp_workspace_notice(ws, path, strerror(-r));
+		r = 0;
+	} else {
 		drop_unseen(ws, node, path, cs);
+		r = 0;
+	}
 	(void)closedir(dir);
 	return r;
 }

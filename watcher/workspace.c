@@ -51,11 +51,14 @@ void lp_workspace_close(struct lp_workspace *ws)
 	for (size_t i = 0; i < ws->n_dirty; i++)
 		free(ws->dirty[i].path);
 	for (size_t i = 0; i < ws->n_busy; i++)
-		free(ws->busy[i].path);
+		free(ws->busy[i]);
+	for (size_t i = 0; i < ws->n_owed; i++)
+		free(ws->owed[i]);
 	for (size_t i = 0; i < ws->n_noticed; i++)
 		free(ws->noticed[i]);
 	free(ws->dirty);
 	free(ws->busy);
+	free(ws->owed);
 	free(ws->noticed);
 	free(ws->path);
 	lp_index_destroy(ws->index);
@@ -108,7 +111,19 @@ void lp_workspace_raise_revision(struct lp_workspace *ws, uint64_t floor)
 
 int lp_workspace_open_file(const struct lp_workspace *ws, const char *path)
 {
-	return lp_open_beneath(ws->root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	LP_AUTO_CLOSE int fd =
+		lp_open_beneath(ws->root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	/* As in lp_look_at: a refusal for another reason means that there are no leases. */
+	if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0 && errno == EAGAIN)
+		return -EBUSY;
+	/* Sending a large file takes too long to keep a writer waiting. */
+	if (fstat(fd, &st) < 0 || st.st_size > (off_t)LP_INLINE_MAX_BYTES)
+		(void)fcntl(fd, F_SETLEASE, F_UNLCK);
+	return lp_take_fd(&fd);
 }
 
 long lp_workspace_read_link(const struct lp_workspace *ws, const char *path, char *out,
@@ -131,36 +146,63 @@ void lp_workspace_notice(struct lp_workspace *ws, const char *path, const char *
 			return;
 	lp_grow(&ws->noticed, &ws->cap_noticed, ws->n_noticed + 1, sizeof(char *));
 	ws->noticed[ws->n_noticed++] = lp_xstrdup(path);
-	(void)snprintf(text, sizeof(text), "%.300s: left out: %s", path, why);
+	(void)snprintf(text, sizeof(text), "%.300s: left out: %s", path[0] ? path : ".", why);
 	ws->ops.on_notice(ws->ctx, text);
 }
 
-void lp_workspace_defer(struct lp_workspace *ws, const char *path, const struct lp_stat_sig *sig)
+static size_t find(char *const *paths, size_t n, const char *path)
 {
-	struct lp_busy *b = NULL;
+	size_t i = 0;
 
-	for (size_t i = 0; i < ws->n_busy && !b; i++)
-		if (strcmp(ws->busy[i].path, path) == 0)
-			b = &ws->busy[i];
-	if (!b) {
-		lp_grow(&ws->busy, &ws->cap_busy, ws->n_busy + 1, sizeof(*ws->busy));
-		b = &ws->busy[ws->n_busy++];
-		*b = (struct lp_busy){.path = lp_xstrdup(path), .since_us = lp_now_us()};
+	while (i < n && strcmp(paths[i], path) != 0)
+		i++;
+	return i;
+}
+
+void lp_workspace_defer(struct lp_workspace *ws, const char *path)
+{
+	if (find(ws->busy, ws->n_busy, path) == ws->n_busy) {
+		lp_grow(&ws->busy, &ws->cap_busy, ws->n_busy + 1, sizeof(char *));
+		ws->busy[ws->n_busy++] = lp_xstrdup(path);
 	}
-	b->sig = *sig;
 	if (!ws->busy_timer.loop)
 		lp_timer_set(ws->loop, &ws->busy_timer, lp_now_us() + BUSY_RETRY_US);
 }
 
 void lp_workspace_settled(struct lp_workspace *ws, const char *path)
 {
-	for (size_t i = 0; i < ws->n_busy; i++) {
-		if (strcmp(ws->busy[i].path, path) != 0)
-			continue;
-		free(ws->busy[i].path);
-		ws->busy[i] = ws->busy[--ws->n_busy];
+	size_t i = find(ws->busy, ws->n_busy, path);
+
+	if (i == ws->n_busy)
 		return;
+	free(ws->busy[i]);
+	ws->busy[i] = ws->busy[--ws->n_busy];
+}
+
+bool lp_workspace_owes(const struct lp_workspace *ws, const char *path)
+{
+	return find(ws->owed, ws->n_owed, path) < ws->n_owed;
+}
+
+void lp_workspace_paid(struct lp_workspace *ws, const char *path)
+{
+	size_t i = find(ws->owed, ws->n_owed, path);
+
+	if (i == ws->n_owed)
+		return;
+	free(ws->owed[i]);
+	ws->owed[i] = ws->owed[--ws->n_owed];
+}
+
+void lp_workspace_resend(struct lp_workspace *ws, const char *path)
+{
+	const struct lp_event ev = {.kind = LP_EVENT_CHANGED, .path = path, .at_us = lp_now_us()};
+
+	if (!lp_workspace_owes(ws, path)) {
+		lp_grow(&ws->owed, &ws->cap_owed, ws->n_owed + 1, sizeof(char *));
+		ws->owed[ws->n_owed++] = lp_xstrdup(path);
 	}
+	lp_workspace_note(ws, &ev, false);
 }
 
 static void on_busy_timer(struct lp_timer *timer)
@@ -168,7 +210,7 @@ static void on_busy_timer(struct lp_timer *timer)
 	struct lp_workspace *ws = LP_CONTAINER_OF(timer, struct lp_workspace, busy_timer);
 
 	for (size_t i = 0; i < ws->n_busy; i++) {
-		const struct lp_event ev = {.kind = LP_EVENT_CHANGED, .path = ws->busy[i].path};
+		const struct lp_event ev = {.kind = LP_EVENT_CHANGED, .path = ws->busy[i]};
 
 		lp_workspace_note(ws, &ev, false);
 	}
@@ -183,12 +225,17 @@ int lp_workspace_scan(struct lp_workspace *ws, struct lp_err *err)
 
 void lp_workspace_note(struct lp_workspace *ws, const struct lp_event *ev, bool closed)
 {
+	if (ev->kind == LP_EVENT_WRITING) {
+		lp_workspace_defer(ws, ev->path);
+		return;
+	}
 	lp_grow(&ws->dirty, &ws->cap_dirty, ws->n_dirty + 1, sizeof(*ws->dirty));
 	ws->dirty[ws->n_dirty++] = (struct lp_dirty){
 		.path = lp_xstrdup(ev->path),
 		.at_us = ev->at_us,
-		.subtree = ev->kind != LP_EVENT_CHANGED,
+		.subtree = ev->kind == LP_EVENT_SUBTREE || ev->kind == LP_EVENT_LOST,
 		.closed = closed,
+		.just_closed = ev->kind == LP_EVENT_CLOSED,
 	};
 	if (ws->ops.on_dirty)
 		ws->ops.on_dirty(ws->ctx);
@@ -197,11 +244,6 @@ void lp_workspace_note(struct lp_workspace *ws, const struct lp_event *ev, bool 
 bool lp_workspace_has_notes(const struct lp_workspace *ws)
 {
 	return ws->n_dirty > 0;
-}
-
-bool lp_workspace_pending(const struct lp_workspace *ws)
-{
-	return ws->n_dirty > 0 || ws->n_busy > 0;
 }
 
 static int by_path(const void *a, const void *b)
@@ -253,10 +295,12 @@ static bool visit_entry(struct lp_workspace *ws, const struct lp_dirty *d, struc
 	LP_AUTO_CLOSE int fd =
 		lp_open_beneath(ws->root_fd, dir_path[0] ? dir_path : ".", O_PATH | O_DIRECTORY, 0);
 
+	if (fd >= 0 && !is_ignored(ws, fd, top))
+		return lp_workspace_update(ws, dir, fd, top, d, cs) == 1;
+	lp_workspace_settled(ws, d->path);
+	lp_workspace_paid(ws, d->path);
 	if (fd < 0)
 		return false; /* the directory's own event tells what became of it */
-	if (!is_ignored(ws, fd, top))
-		return lp_workspace_update(ws, dir, fd, top, d, cs) == 1;
 	node = lp_node_child(dir, lp_path_base(top));
 	if (node)
 		lp_workspace_drop(ws, node, top, cs);
@@ -278,6 +322,7 @@ static size_t merge(struct lp_dirty *dirty, size_t n)
 		}
 		last->subtree |= dirty[i].subtree;
 		last->closed |= dirty[i].closed;
+		last->just_closed |= dirty[i].just_closed;
 		if (!last->at_us || (dirty[i].at_us && dirty[i].at_us < last->at_us))
 			last->at_us = dirty[i].at_us;
 		free(dirty[i].path);

@@ -13,13 +13,12 @@ struct lp_workspace; /* opaque; owns the descriptor of its root */
 /* on_dir: a directory was opened during a scan, before it is read: the place to set a watch. fd is
  * borrowed. Returns 0 or -errno, which ends the scan. on_dirty: there may be something to take
  * (also later, by a timer). on_conf: livepush.yml changed. on_notice: something is left out and
- * why, one line, once per path. on_lost: the root itself was removed. Any of them may be NULL. */
+ * why, one line, once per path. Any of them may be NULL. */
 struct lp_workspace_ops {
 	int (*on_dir)(void *ctx, const char *path, int fd, struct lp_err *err);
 	void (*on_dirty)(void *ctx);
 	void (*on_conf)(void *ctx);
 	void (*on_notice)(void *ctx, const char *text);
-	void (*on_lost)(void *ctx);
 };
 
 /* Opens the directory `path`. Returns 0, -ENOENT, -ENOTDIR or another -errno with a message. */
@@ -43,12 +42,13 @@ int lp_workspace_scan(struct lp_workspace *ws, struct lp_err *err) LP_MUST_USE;
  * (FUSE), so that a descriptor still open below does not matter. */
 void lp_workspace_note(struct lp_workspace *ws, const struct lp_event *ev, bool closed);
 
+/* Remembers to look at a path that could not be sent as the index says: the next changeset after it
+ * has settled holds it, changed or not. */
+void lp_workspace_resend(struct lp_workspace *ws, const char *path);
+
 /* Looks at everything noted so far, brings the index up to date and returns what changed as a
  * changeset with the next revision (one reference, the caller's), or NULL when nothing did. */
 struct lp_changeset *lp_workspace_take(struct lp_workspace *ws);
-
-/* Whether something is noted, or waits for its writer. */
-bool lp_workspace_pending(const struct lp_workspace *ws);
 
 /* Whether something is noted that take has not looked at. */
 bool lp_workspace_has_notes(const struct lp_workspace *ws);
@@ -60,8 +60,9 @@ struct lp_index *lp_workspace_index(struct lp_workspace *ws);
 uint64_t lp_workspace_revision(const struct lp_workspace *ws);
 void lp_workspace_raise_revision(struct lp_workspace *ws, uint64_t floor);
 
-/* Opens a file of the workspace for reading, crossing no link. Returns an owned descriptor or
- * -errno. */
+/* Opens a file of the workspace for reading, crossing no link. As long as a small one
+ * (LP_INLINE_MAX_BYTES) is open, a writer's open waits. Returns an owned descriptor, -EBUSY when
+ * somebody has it open for writing, or another -errno. */
 int lp_workspace_open_file(const struct lp_workspace *ws, const char *path) LP_MUST_USE;
 
 /* The target of a link of the workspace into out, not terminated. Returns its length or -errno. */

@@ -17,13 +17,7 @@ struct lp_dirty {
 	uint64_t at_us;
 	bool subtree;
 	bool closed; /* nobody writes any more, whatever a lease says */
-};
-
-/* A file whose writer has it open: looked at again after a rest, at the latest after a second. */
-struct lp_busy {
-	char *path; /* owned */
-	uint64_t since_us;
-	struct lp_stat_sig sig;
+	bool just_closed;
 };
 
 struct lp_workspace {
@@ -37,10 +31,13 @@ struct lp_workspace {
 	struct lp_dirty *dirty;
 	size_t n_dirty;
 	size_t cap_dirty;
-	struct lp_busy *busy;
+	char **busy; /* owned paths of files that are being written */
 	size_t n_busy;
 	size_t cap_busy;
 	struct lp_timer busy_timer;
+	char **owed; /* owned paths that have to be sent, changed or not */
+	size_t n_owed;
+	size_t cap_owed;
 	char **noticed; /* owned paths */
 	size_t n_noticed;
 	size_t cap_noticed;
@@ -51,11 +48,16 @@ struct lp_workspace {
 /* Says once per path that it is left out. */
 void lp_workspace_notice(struct lp_workspace *ws, const char *path, const char *why);
 
-/* Remembers a path that is being written. */
-void lp_workspace_defer(struct lp_workspace *ws, const char *path, const struct lp_stat_sig *sig);
+/* Remembers a path that is being written, to look at it again after a rest. Its closing is reported
+ * by inotify as well; but a writer may hold it by a name outside, or only mapped. */
+void lp_workspace_defer(struct lp_workspace *ws, const char *path);
 
 /* Forgets that it was being written. */
 void lp_workspace_settled(struct lp_workspace *ws, const char *path);
+
+/* Whether lp_workspace_resend was called for a path that has not settled since. paid forgets it. */
+bool lp_workspace_owes(const struct lp_workspace *ws, const char *path);
+void lp_workspace_paid(struct lp_workspace *ws, const char *path);
 
 /* Brings one entry of directory `dir` (open as dir_fd) up to date and appends what changed to cs
  * (NULL: nobody wants to know). Returns 1 when it is a directory that was not known before or that

@@ -1,0 +1,239 @@
+/* test_content.c: one look at one file. */
+#include "common/base/lp_fs.h"
+#include "common/base/lp_mem.h"
+#include "tests/unit/watcher/watch_rig.h"
+#include "watcher/content.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+static struct rig rig;
+static struct lp_look look;
+
+static int set_up(void **state)
+{
+	(void)state;
+	rig_open(&rig, false);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	rig_close(&rig);
+	return 0;
+}
+
+static enum lp_look_state look_at(const char *name, const struct lp_look_opts *opts)
+{
+	lp_blob_unref(look.blob);
+	look.blob = NULL;
+	assert_int_equal(lp_look_at(lp_workspace_fd(rig.ws), name, opts, &look), 0);
+	return look.state;
+}
+
+static void look__reads_what_is_there(void **state)
+{
+	const struct lp_look_opts keep = {.want_blob = true}, drop = {0};
+	struct lp_digest d = lp_digest_of("hello", 5);
+
+	(void)state;
+	rig_write(&rig, "f", "hello");
+	rig_write(&rig, "empty", "");
+	rig_mkdir(&rig, "d");
+	rig_chmod(&rig, "d", 02750);
+	rig_chmod(&rig, "f", 04755);
+	rig_symlink(&rig, "l", "no/where");
+	assert_int_equal(look_at("f", &keep), LP_LOOK_READ);
+	assert_true(look.e.kind == LP_KIND_FILE && look.e.mode == 0755 && look.e.size == 5);
+	assert_true(lp_digest_equal(&look.e.digest, &d));
+	assert_int_equal(look.blob->len, 5);
+	assert_memory_equal(look.blob->data, "hello", 5);
+	assert_int_equal(look_at("f", &drop), LP_LOOK_READ);
+	assert_null(look.blob);
+	assert_int_equal(look_at("empty", &keep), LP_LOOK_READ);
+	assert_int_equal(look.blob->len, 0);
+	assert_int_equal(look_at("d", &keep), LP_LOOK_READ);
+	assert_true(look.e.kind == LP_KIND_DIR && look.e.mode == 0750 && !look.blob);
+	assert_int_equal(look_at("l", &drop), LP_LOOK_READ);
+	assert_true(look.e.kind == LP_KIND_LINK && look.e.mode == 0 && look.e.size == 8);
+	assert_memory_equal(look.blob->data, "no/where", 8);
+	assert_int_equal(look_at("none", &keep), LP_LOOK_GONE);
+	assert_int_equal(look_at("f", &drop), LP_LOOK_READ);
+}
+
+static void look__keeps_small_contents_only(void **state)
+{
+	const struct lp_look_opts keep = {.want_blob = true};
+	LP_AUTO_FREE char *text = lp_xcalloc(1, LP_INLINE_MAX_BYTES + 2);
+
+	(void)state;
+	memset(text, 'x', LP_INLINE_MAX_BYTES);
+	rig_write(&rig, "f", text);
+	assert_int_equal(look_at("f", &keep), LP_LOOK_READ);
+	assert_int_equal(look.blob->len, LP_INLINE_MAX_BYTES);
+	text[LP_INLINE_MAX_BYTES] = 'x';
+	rig_write(&rig, "f", text);
+	assert_int_equal(look_at("f", &keep), LP_LOOK_READ);
+	assert_null(look.blob);
+	assert_int_equal(look.e.size, LP_INLINE_MAX_BYTES + 1);
+}
+
+static void look__knows_by_stat_what_is_the_same(void **state)
+{
+	struct lp_index *ix = lp_index_create();
+	struct lp_node *n;
+	struct lp_look_opts opts = {0};
+
+	(void)state;
+	rig_write(&rig, "f", "hello");
+	assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
+	assert_int_equal(lp_index_put(ix, "f", &look.e, &look.sig, &n), 0);
+	opts.known = n;
+	assert_int_equal(look_at("f", &opts), LP_LOOK_SAME);
+	rig_chmod(&rig, "f", 0600); /* the change time tells */
+	assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
+	lp_index_destroy(ix);
+}
+
+static void look__calls_what_has_no_content_special(void **state)
+{
+	const struct lp_look_opts opts = {.want_blob = true};
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char path[96];
+
+	(void)state;
+	(void)snprintf(path, sizeof(path), "%s/fifo", rig.dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/socket", rig.dir);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(look_at("fifo", &opts), LP_LOOK_SPECIAL);
+	assert_int_equal(look_at("socket", &opts), LP_LOOK_SPECIAL);
+	assert_int_equal(close(fd), 0);
+}
+
+static void look__waits_for_writers_only(void **state)
+{
+	const struct lp_look_opts opts = {.want_blob = true}, anyway = {.even_if_busy = true};
+	int writer, reader, mapped;
+
+	(void)state;
+	rig_write(&rig, "f", "whole");
+	reader = rig_open_file(&rig, "f", O_RDONLY);
+	assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
+	writer = rig_open_file(&rig, "f", O_WRONLY);
+	assert_int_equal(look_at("f", &opts), LP_LOOK_BUSY);
+	assert_null(look.blob);
+	assert_int_equal(look_at("f", &anyway), LP_LOOK_READ);
+	assert_int_equal(lp_write_all(writer, "half", 4), 0);
+	assert_int_equal(look_at("f", &opts), LP_LOOK_BUSY);
+	assert_int_equal(close(writer), 0);
+	assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
+	mapped = rig_open_file(&rig, "f", O_RDWR);
+	assert_int_equal(look_at("f", &opts), LP_LOOK_BUSY);
+	assert_int_equal(close(mapped), 0);
+	assert_int_equal(close(reader), 0);
+	assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
+}
+
+/* A writer that comes while a file is read waits until it has been read; it is not sent away, and
+ * the signal that goes with a broken lease ends nobody. */
+static void look__lets_writers_in_again(void **state)
+{
+	const struct lp_look_opts opts = {.want_blob = true};
+	LP_AUTO_FREE char *text = lp_xcalloc(1, LP_INLINE_MAX_BYTES + 1);
+	pid_t pid;
+	int status;
+	bool held = false;
+
+	(void)state;
+	memset(text, 'x', LP_INLINE_MAX_BYTES);
+	rig_write(&rig, "f", text);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		int bad = 0;
+
+		for (int i = 0; i < 2000; i++) {
+			char path[96];
+			int fd;
+
+			(void)snprintf(path, sizeof(path), "%s/f", rig.dir);
+			fd = open(path, O_WRONLY | O_CLOEXEC);
+			bad |= fd < 0 || write(fd, i % 2 ? "y" : "z", 1) != 1 || close(fd) < 0;
+		}
+		_exit(bad);
+	}
+	do {
+		held |= look_at("f", &opts) == LP_LOOK_READ;
+		if (look.state == LP_LOOK_READ)
+			assert_int_equal(look.blob->len, LP_INLINE_MAX_BYTES);
+	} while (waitpid(pid, &status, WNOHANG) == 0);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
+	assert_true(held);
+}
+
+static void open_file__waits_for_writers_and_makes_them_wait(void **state)
+{
+	int writer, fd;
+
+	(void)state;
+	rig_write(&rig, "f", "whole");
+	writer = rig_open_file(&rig, "f", O_WRONLY);
+	assert_int_equal(lp_workspace_open_file(rig.ws, "f"), -EBUSY);
+	assert_int_equal(close(writer), 0);
+	fd = lp_workspace_open_file(rig.ws, "f");
+	assert_true(fd >= 0);
+	/* With O_NONBLOCK the kernel says so instead of waiting. */
+	{
+		char path[96];
+
+		(void)snprintf(path, sizeof(path), "%s/f", rig.dir);
+		assert_int_equal(open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC), -1);
+		assert_int_equal(errno, EWOULDBLOCK);
+	}
+	assert_int_equal(close(fd), 0);
+	writer = rig_open_file(&rig, "f", O_WRONLY | O_NONBLOCK);
+	assert_int_equal(close(writer), 0);
+	assert_int_equal(lp_workspace_open_file(rig.ws, "none"), -ENOENT);
+	rig_symlink(&rig, "l", "f");
+	assert_int_equal(lp_workspace_open_file(rig.ws, "l"), -ELOOP);
+}
+
+static int drop_blob(void **state)
+{
+	lp_blob_unref(look.blob);
+	look.blob = NULL;
+	return tear_down(state);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(look__reads_what_is_there, set_up, drop_blob),
+		cmocka_unit_test_setup_teardown(look__keeps_small_contents_only, set_up, drop_blob),
+		cmocka_unit_test_setup_teardown(look__knows_by_stat_what_is_the_same, set_up,
+						drop_blob),
+		cmocka_unit_test_setup_teardown(look__calls_what_has_no_content_special, set_up,
+						drop_blob),
+		cmocka_unit_test_setup_teardown(look__waits_for_writers_only, set_up, drop_blob),
+		cmocka_unit_test_setup_teardown(look__lets_writers_in_again, set_up, drop_blob),
+		cmocka_unit_test_setup_teardown(open_file__waits_for_writers_and_makes_them_wait,
+						set_up, drop_blob),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
