@@ -32,10 +32,11 @@ static void print_restarted(const struct restart *r, const char *instance,
 	char ms[16];
 
 	if (r->args->json) {
-		(void)lp_out_json(json_pack(
-			"{s:s, s:s, s:I, s:I, s:f}", "event", "restarted", "app", r->args->words[0],
-			"revision", (json_int_t)m->revision, "generation",
-			(json_int_t)m->generation, "ms", (double)m->took_us / 1000));
+		(void)lp_out_json(json_pack("{s:s, s:s, s:s, s:I, s:I, s:f}", "event", "restarted",
+					    "app", r->args->words[0], "instance", instance,
+					    "revision", (json_int_t)m->revision, "generation",
+					    (json_int_t)m->generation, "ms",
+					    (double)m->took_us / 1000));
 		return;
 	}
 	lp_out_ms(m->took_us, ms);

@@ -62,6 +62,13 @@ static bool is_not_ours(int r)
 	       r == -ELOOP;
 }
 
+/* Remembers a path for whoever restarts the app because of it. */
+static void note_changed(struct lp_tree *t, const char *path)
+{
+	lp_grow(&t->changed, &t->cap_changed, t->n_changed + 1, sizeof(char *));
+	t->changed[t->n_changed++] = lp_xstrdup(path);
+}
+
 /* Removes what the workspace owned at node and below, deepest first. What the app made there stays,
  * and so do the directories that hold it. */
 static int remove_owned(struct lp_tree *t, struct lp_node *top, struct lp_err *err)
@@ -88,6 +95,8 @@ static int remove_owned(struct lp_tree *t, struct lp_node *top, struct lp_err *e
 			lp_tree_forget_parent(t);
 		if (r < 0 && !is_not_ours(r))
 			return lp_err_set(err, -r, "%s: cannot remove", path);
+		if (n->e.kind != LP_KIND_DIR)
+			note_changed(t, path);
 		lp_node_remove(t->index, n);
 		if (is_top)
 			return 0;
@@ -219,8 +228,20 @@ static bool has_parent(struct lp_tree *t, const char *path)
 	return n && n->e.kind == LP_KIND_DIR;
 }
 
+/* Whether the operation leaves something else than was there: taking over what is there already
+ * does not. */
+static bool is_change(const struct lp_tree *t, const struct lp_staged *s)
+{
+	const struct lp_node *n = lp_index_get(t->index, s->path);
+
+	if (s->e.kind == LP_KIND_DIR)
+		return false;
+	return s->op == LP_OP_PUT || (n && n->e.mode != s->e.mode);
+}
+
 static int put(struct lp_tree *t, struct lp_staged *s, struct lp_err *err)
 {
+	bool changes = is_change(t, s);
 	int r;
 
 	if (!has_parent(t, s->path))
@@ -233,6 +254,8 @@ static int put(struct lp_tree *t, struct lp_staged *s, struct lp_err *err)
 		if (r == 0)
 			r = s->e.kind == LP_KIND_DIR ? put_dir(t, s, err) : put_renamed(t, s, err);
 	}
+	if (r == 0 && changes)
+		note_changed(t, s->path);
 	return r == 0 ? lp_index_put(t->index, s->path, &s->e, NULL, NULL) : r;
 }
 
@@ -292,8 +315,7 @@ static int set_dir_modes(struct lp_tree *t, struct lp_err *err)
 
 static void fill_record(struct lp_wire_op *op, const char *path, const struct lp_entry *e)
 {
-	*op = (struct lp_wire_op){
-		.op = e ? LP_OP_KEEP : LP_OP_DELETE, .path = lp_bytes_of(path)};
+	*op = (struct lp_wire_op){.op = e ? LP_OP_KEEP : LP_OP_DELETE, .path = lp_bytes_of(path)};
 	if (!e)
 		return;
 	op->kind = e->kind;
@@ -336,13 +358,11 @@ static int by_name(const void *a, const void *b)
 
 static void hand_out_paths(struct lp_tree *t, struct lp_applied *out)
 {
-	out->paths = lp_xcalloc(t->n_ops, sizeof(char *));
-	for (size_t i = 0; i < t->n_ops; i++) {
-		out->paths[i] = t->ops[i].path;
-		t->ops[i].path = NULL;
-	}
-	out->n_paths = out->files = t->n_ops;
-	if (t->n_ops > 1)
+	out->paths = t->changed;
+	out->n_paths = out->files = t->n_changed;
+	t->changed = NULL;
+	t->n_changed = t->cap_changed = 0;
+	if (out->n_paths > 1)
 		qsort(out->paths, out->n_paths, sizeof(char *), by_name);
 }
 

@@ -70,6 +70,9 @@ void lp_tree_close(struct lp_tree *t)
 	lp_index_destroy(t->index);
 	lp_hasher_destroy(t->data_hasher);
 	free(t->ops);
+	for (size_t i = 0; i < t->n_changed; i++)
+		free(t->changed[i]);
+	free(t->changed);
 	free(t);
 }
 

@@ -35,7 +35,8 @@ int lp_tree_data(struct lp_tree *t, const struct lp_bytes *content, struct lp_er
 int lp_tree_skip(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
 void lp_tree_drop(struct lp_tree *t);
 
-/* What a commit did. paths: those that changed, sorted; owned by the caller (lp_applied_finish). */
+/* What a commit did. paths: files and links that were put, changed in mode or removed (not
+ * directories, and not what was there already), sorted; owned by the caller (lp_applied_finish). */
 struct lp_applied {
 	uint64_t revision;
 	uint64_t files;

@@ -15,9 +15,9 @@ struct lp_staged {
 
 struct lp_tree {
 	int root_fd;
-	int state_fd; /* LP_STATE_DIR */
-	int stage_fd; /* LP_STATE_DIR/stage */
-	int log_fd;   /* LP_STATE_DIR/owned */
+	int state_fd;         /* LP_STATE_DIR */
+	int stage_fd;         /* LP_STATE_DIR/stage */
+	int log_fd;           /* LP_STATE_DIR/owned */
 	size_t log_bytes;     /* its length */
 	size_t log_max_bytes; /* beyond, it is written anew */
 	struct lp_index *index;
@@ -25,6 +25,11 @@ struct lp_tree {
 	struct lp_staged *ops;
 	size_t n_ops;
 	size_t cap_ops;
+	/* What changed since the last commit that went well: one that failed halfway changed files,
+	 * too. */
+	char **changed; /* owned */
+	size_t n_changed;
+	size_t cap_changed;
 	uint64_t next_stage;
 	/* The large file whose DATA is under way: the last of ops. */
 	int data_fd; /* -1: none */

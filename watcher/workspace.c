@@ -294,14 +294,18 @@ static bool visit_entry(struct lp_workspace *ws, const struct lp_dirty *d, struc
 	LP_AUTO_FREE char *dir_path = lp_xstrndup(top, lp_path_dir_len(top));
 	LP_AUTO_CLOSE int fd =
 		lp_open_beneath(ws->root_fd, dir_path[0] ? dir_path : ".", O_PATH | O_DIRECTORY, 0);
+	bool wanted;
 
-	if (fd >= 0 && !is_ignored(ws, fd, top))
-		return lp_workspace_update(ws, dir, fd, top, d, cs) == 1;
-	lp_workspace_settled(ws, d->path);
-	lp_workspace_paid(ws, d->path);
-	if (fd < 0)
-		return false; /* the directory's own event tells what became of it */
-	node = lp_node_child(dir, lp_path_base(top));
+	wanted = fd >= 0 && !is_ignored(ws, fd, top);
+	if (wanted && lp_workspace_update(ws, dir, fd, top, d, cs) == 1)
+		return true;
+	/* It is not there, or nobody wants it: nothing to wait for. */
+	if (!wanted || strcmp(top, d->path) != 0) {
+		lp_workspace_settled(ws, d->path);
+		lp_workspace_paid(ws, d->path);
+	}
+	/* Without fd the directory's own event tells what became of it. */
+	node = fd < 0 || wanted ? NULL : lp_node_child(dir, lp_path_base(top));
 	if (node)
 		lp_workspace_drop(ws, node, top, cs);
 	return false;
