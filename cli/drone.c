@@ -125,7 +125,8 @@ static const char **make_env(char *secret_setting)
 	env = lp_xcalloc(n + 2, sizeof(char *));
 	n = 0;
 	for (size_t i = 0; environ[i]; i++)
-		if (strncmp(environ[i], "LIVEPUSH_", 9) != 0)
+		if (strncmp(environ[i], "LIVEPUSH_", 9) != 0 ||
+		    strncmp(environ[i], "LIVEPUSH_COMMAND=", 17) == 0)
 			env[n++] = environ[i];
 	env[n] = secret_setting;
 	return env;

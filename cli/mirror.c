@@ -106,11 +106,12 @@ static int read_conf(struct lp_mirror *m, const char *dir, struct lp_err *err)
 		return lp_err_set(err, errno, "%s: cannot open the workspace", m->dir);
 	lp_conf_finish(&m->conf);
 	r = lp_conf_load(&m->conf, fd, "livepush.yml", err);
-	if (r == -ENOENT) {
+	if (r == -ENOENT)
 		lp_conf_init(&m->conf);
-		return 0;
-	}
-	return r < 0 ? lp_err_wrap(err, r, "%s", m->dir) : 0;
+	else if (r < 0)
+		return lp_err_wrap(err, r, "%s", m->dir);
+	lp_conf_apply_environment(&m->conf);
+	return 0;
 }
 
 static int start(struct lp_mirror *m, struct lp_err *err)

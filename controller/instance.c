@@ -92,11 +92,10 @@ static void on_stopped(void *ctx)
 	lp_loop_stop(in->loop);
 }
 
-/* Reads the configuration; the command line's command goes before its own. */
+/* Reads the configuration; the command line and the environment go before it. */
 static int load_conf(struct lp_instance *in, struct lp_conf *out, struct lp_err *err)
 {
 	const char *path = in->opts->config;
-	size_t n = 0;
 	int r = path ? lp_conf_load(out, AT_FDCWD, path, err)
 		     : lp_conf_load(out, lp_apply_tree_fd(in->apply), CONF_NAME, err);
 
@@ -104,17 +103,11 @@ static int load_conf(struct lp_instance *in, struct lp_conf *out, struct lp_err 
 		lp_conf_init(out);
 		r = 0;
 	}
-	if (r < 0 || !in->opts->command)
+	if (r < 0)
 		return r;
-	while (in->opts->command[n])
-		n++;
-	for (size_t i = 0; i < out->command.n; i++)
-		free(out->command.argv[i]);
-	free(out->command.argv);
-	out->command.argv = lp_xcalloc(n + 1, sizeof(char *));
-	out->command.n = n;
-	for (size_t i = 0; i < n; i++)
-		out->command.argv[i] = lp_xstrdup(in->opts->command[i]);
+	lp_conf_apply_environment(out);
+	if (in->opts->command)
+		lp_conf_set_command(out, (const char *const *)in->opts->command);
 	return 0;
 }
 

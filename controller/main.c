@@ -6,6 +6,7 @@
 #include "controller/instance.h"
 #include "wire/auth.h"
 
+#include <ctype.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,7 +30,9 @@ static const char usage[] =
 	"  --log-level LEVEL   trace, debug, info, warn (default) or error\n"
 	"  --version, --help\n"
 	"\n"
-	"Without a command, here or in livepush.yml, it only keeps the tree in step.\n";
+	"An option with a value can be given as a variable, too: LIVEPUSH_TREE for --tree.\n"
+	"Without a command, here, in LIVEPUSH_COMMAND or in livepush.yml, it only keeps the tree\n"
+	"in step.\n";
 
 enum option_id {
 	OPT_TREE = 1,
@@ -125,6 +128,25 @@ static int take_option(struct args *a, int id)
 	return -1;
 }
 
+/* Options that take a value have one in the environment, too: LIVEPUSH_TREE for --tree. What the
+ * command line says comes after and so wins. */
+static int take_environment(struct args *a)
+{
+	for (const struct option *o = options; o->name; o++) {
+		char variable[32] = "LIVEPUSH_";
+		size_t len = strlen(variable);
+
+		if (o->has_arg == no_argument || o->val == OPT_PARENT_FD)
+			continue;
+		for (const char *p = o->name; *p && len < sizeof(variable) - 1; p++)
+			variable[len++] = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+		optarg = getenv(variable);
+		if (optarg && optarg[0] && take_option(a, o->val) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 /* Returns 0 to go on, -1 to end with a->exit_status. */
 static int parse(struct args *a, int argc, char **argv)
 {
@@ -208,7 +230,7 @@ int main(int argc, char **argv)
 	struct args a = {.opts = {.parent_fd = -1, .on_listening = print_listening}};
 	struct lp_err err = {0};
 
-	if (parse(&a, argc, argv) == 0) {
+	if (take_environment(&a) == 0 && parse(&a, argc, argv) == 0) {
 		a.exit_status = EXIT_FAILED;
 		if (read_secret(&a) == 0 && settle_paths(&a) == 0) {
 			a.exit_status = 0;

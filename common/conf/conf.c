@@ -2,6 +2,7 @@
 #include "common/conf/conf.h"
 
 #include "common/base/lp_fs.h"
+#include "common/base/lp_mem.h"
 #include "common/conf/conf_schema.h"
 #include "common/conf/conf_value.h"
 
@@ -110,4 +111,26 @@ const struct lp_conf_target *lp_conf_target(const struct lp_conf *conf, const ch
 			return &conf->targets[i];
 	}
 	return NULL;
+}
+
+void lp_conf_set_command(struct lp_conf *conf, const char *const *argv)
+{
+	size_t n = 0;
+
+	while (argv[n])
+		n++;
+	conf_free_strings(&conf->command.argv, &conf->command.n);
+	conf->command.argv = lp_xcalloc(n + 1, sizeof(char *));
+	for (size_t i = 0; i < n; i++)
+		conf->command.argv[i] = lp_xstrdup(argv[i]);
+	conf->command.n = n;
+}
+
+void lp_conf_apply_environment(struct lp_conf *conf)
+{
+	const char *command = getenv("LIVEPUSH_COMMAND");
+	const char *const argv[] = {"/bin/sh", "-c", command, NULL};
+
+	if (command && command[0])
+		lp_conf_set_command(conf, argv);
 }

@@ -129,6 +129,13 @@ int lp_conf_parse(struct lp_conf *conf, const char *text, size_t len, const char
 int lp_conf_load(struct lp_conf *conf, int dir_fd, const char *path,
 		 struct lp_err *err) LP_MUST_USE;
 
+/* Puts a command in the place of the one that conf has: argv is copied, NULL-terminated. */
+void lp_conf_set_command(struct lp_conf *conf, const char *const *argv);
+
+/* What the environment says against the file: $LIVEPUSH_COMMAND, run by /bin/sh -c, is the command.
+ */
+void lp_conf_apply_environment(struct lp_conf *conf);
+
 /* The target of that name, or NULL. Borrowed from conf. */
 const struct lp_conf_target *lp_conf_target(const struct lp_conf *conf, const char *name);
 

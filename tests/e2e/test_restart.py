@@ -174,6 +174,21 @@ class Swap(App):
         self.assertIn("one", e2e.body_of(self.url))
 
 
+class ClosingApp(e2e.Case):
+    """An app that closes the connection after each answer, as HTTP/1.0 does."""
+
+    def test_restarts_while_it_closes_connections(self):
+        source = self.workspace({"index.html": "hi", "livepush.yml":
+                                 "command: python3 -m http.server $PORT --bind 127.0.0.1\n"})
+        watch, url = self.session("watch", source, "closing")
+        with e2e.Load(url, threads=6) as load:
+            for number in range(10):
+                since = watch.mark()
+                e2e.write(source / "other", str(number))
+                watch.wait_event("restarted", since)
+        self.assertEqual(load.failures, [])
+
+
 class StopStart(App):
     """An app that insists on its port."""
 
