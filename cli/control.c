@@ -219,18 +219,35 @@ static int no_session(const char *name, struct lp_err *err)
 			  name, name);
 }
 
+/* A session that is stopped or busy lets its queue fill up: EAGAIN. */
+static int connect_until(int fd, const struct lp_session_addr *addr, uint64_t deadline_us)
+{
+	while (connect(fd, (const struct sockaddr *)&addr->un, addr->len) < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			return -errno;
+		if (lp_now_us() >= deadline_us)
+			return -ETIMEDOUT;
+		(void)poll(NULL, 0, 10);
+	}
+	return 0;
+}
+
 int lp_control_ask_at(json_t **out, const struct lp_session_addr *addr, const char *name,
 		      json_t *request, uint32_t timeout_ms, struct lp_err *err)
 {
-	LP_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	LP_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	LP_AUTO_FREE char *text = json_dumps(request, JSON_COMPACT);
+	uint64_t deadline_us = lp_now_us() + (uint64_t)timeout_ms * 1000;
 	struct lp_buf line;
 	int r;
 
 	json_decref(request);
 	if (fd < 0 || !text)
 		return lp_err_set(err, fd < 0 ? errno : ENOMEM, "%s", name);
-	if (connect(fd, (const struct sockaddr *)&addr->un, addr->len) < 0)
+	r = connect_until(fd, addr, deadline_us);
+	if (r == -ETIMEDOUT)
+		return lp_err_set(err, ETIMEDOUT, "%s: its session does not answer", name);
+	if (r < 0)
 		return no_session(name, err);
 	if (!is_ours(fd))
 		return lp_err_say(err, EPERM, "%s: its session belongs to another user", name);
@@ -239,7 +256,7 @@ int lp_control_ask_at(json_t **out, const struct lp_session_addr *addr, const ch
 	if (r == 0)
 		r = lp_write_all(fd, "\n", 1);
 	if (r == 0)
-		r = read_answer(fd, &line, lp_now_us() + (uint64_t)timeout_ms * 1000);
+		r = read_answer(fd, &line, deadline_us);
 	*out = r == 0 ? json_loadb((const char *)line.data, line.len, JSON_DISABLE_EOF_CHECK, NULL)
 		      : NULL;
 	lp_buf_finish(&line);

@@ -12,7 +12,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #define CONTROLLER     "livepush-controller"
 #define STOP_MARGIN_US 10000000u /* beyond the app's own grace */
@@ -95,8 +94,8 @@ static void on_exit_status(struct lp_child *child, int status)
 
 	lp_timer_clear(&d->kill_timer);
 	lp_loop_fd_remove(&d->out_src);
-	/* After a kill nobody ended the app and removed the copy. */
-	if (WIFSIGNALED(status))
+	/* After a bad end nobody stopped the app and removed the copy. */
+	if (status != 0)
 		lp_kill_below(d->tree);
 	(void)lp_remove_tree(AT_FDCWD, d->tree);
 	lp_child_status_text(status, text, sizeof(text));

@@ -171,6 +171,7 @@ static void finish(struct lp_mirror *m)
 	lp_drone_destroy(m->drone);
 	lp_loop_destroy(m->loop);
 	lp_report_destroy(m->report);
+	free(m->done);
 	lp_target_finish(&m->target);
 	lp_conf_finish(&m->conf);
 	(void)pthread_mutex_destroy(&m->fuse_lock);

@@ -21,14 +21,13 @@ static void unlink_wait(struct lp_flush_wait *w)
 
 static void answer_wait(struct lp_flush_wait *w, const char *error)
 {
-	struct lp_mirror *m = w->mirror;
 	struct lp_control_client *client = w->client;
 	uint64_t revision = w->revision;
 
 	unlink_wait(w);
-	lp_control_answer(client, error ? json_pack("{s:b, s:s}", "ok", 0, "error", error)
-					: json_pack("{s:b, s:s, s:I}", "ok", 1, "app", m->app,
-						    "revision", (json_int_t)revision));
+	lp_control_answer(
+		client, error ? json_pack("{s:b, s:s}", "ok", 0, "error", error)
+			      : json_pack("{s:b, s:I}", "ok", 1, "revision", (json_int_t)revision));
 }
 
 /* Returns 1 when w can be answered well, 0 when it must wait (why says for what), -1 when it
@@ -104,14 +103,15 @@ static void on_flush(struct lp_mirror *m, struct lp_control_client *client, cons
 
 static json_t *endpoints(const struct lp_mirror *m)
 {
+	const char *dir = m->ws ? lp_workspace_path(m->ws) : m->dir;
 	json_t *urls = json_array();
 
 	for (size_t i = 0; m->fleet && i < lp_fleet_size(m->fleet); i++)
 		(void)json_array_append_new(urls,
 					    json_string(lp_link_url(lp_fleet_link(m->fleet, i))));
-	return json_pack("{s:b, s:s, s:s, s:I, s:s, s:I, s:o, s:s, s:s?}", "ok", 1, "app", m->app,
-			 "dir", m->ws ? lp_workspace_path(m->ws) : m->dir, "pid",
-			 (json_int_t)getpid(), "mode",
+	return json_pack("{s:b, s:o, s:o, s:I, s:s, s:I, s:o, s:s, s:s?}", "ok", 1, "app",
+			 lp_out_text(m->app, strlen(m->app)), "dir", lp_out_text(dir, strlen(dir)),
+			 "pid", (json_int_t)getpid(), "mode",
 			 m->mode == LP_MIRROR_PUSH ? "push"
 			 : m->mount                ? "mount"
 						   : "watch",

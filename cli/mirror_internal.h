@@ -66,7 +66,7 @@ struct lp_mirror {
 	struct lp_fuse_event *fuse_last;  /* protected by fuse_lock */
 	struct lp_post fuse_post;
 	struct lp_post fuse_ended_post;
-	unsigned done_instances; /* push: how many have settled or need nothing */
+	bool *done; /* push: which instances have settled or need nothing; owned */
 };
 
 /* mirror.c */

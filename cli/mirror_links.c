@@ -3,6 +3,7 @@
 
 #include "cli/output.h"
 #include "common/base/lp_clock.h"
+#include "common/base/lp_mem.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -47,8 +48,17 @@ static uint64_t source_revision(void *ctx)
 static void source_raise(void *ctx, uint64_t floor)
 {
 	struct lp_mirror *m = ctx;
+	struct lp_changeset *nothing;
 
+	if (lp_workspace_revision(m->ws) >= floor)
+		return;
 	lp_workspace_raise_revision(m->ws, floor);
+	/* The other instances would be behind that until the next save. */
+	nothing = lp_changeset_create();
+	nothing->revision = floor;
+	nothing->root = lp_index_root(lp_workspace_index(m->ws));
+	lp_fleet_push(m->fleet, nothing);
+	lp_changeset_unref(nothing);
 }
 
 static void print_change(struct lp_mirror *m, const struct lp_op *op)
@@ -62,10 +72,13 @@ static void print_change(struct lp_mirror *m, const struct lp_op *op)
 		(void)printf("%s %s%s\n", what, op->path, op->e.kind == LP_KIND_DIR ? "/" : "");
 }
 
-static void push_done(struct lp_mirror *m, int exit_status)
+/* An instance of a push has come to its end; the push ends with the last one, or with a failure. */
+static void push_done(struct lp_mirror *m, const struct lp_link *link, int exit_status)
 {
-	if (++m->done_instances < lp_fleet_size(m->fleet) && exit_status == LP_EXIT_OK)
-		return;
+	m->done[lp_link_index(link)] = true;
+	for (size_t i = 0; exit_status == LP_EXIT_OK && i < lp_fleet_size(m->fleet); i++)
+		if (!m->done[i])
+			return;
 	if (m->json && exit_status == LP_EXIT_OK)
 		(void)lp_out_json(json_pack("{s:s, s:s, s:I, s:b}", "event", "pushed", "app",
 					    m->app, "revision",
@@ -86,7 +99,7 @@ static bool on_difference(void *ctx, struct lp_link *link, const struct lp_chang
 			print_change(m, &cs->ops[i]);
 	if (!lp_arg(m->args, "dry-run"))
 		return true;
-	push_done(m, LP_EXIT_OK);
+	push_done(m, link, LP_EXIT_OK);
 	return false;
 }
 
@@ -144,9 +157,9 @@ static void on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg
 	lp_report_message(m->report, lp_link_index(link), msg);
 	if (m->mode == LP_MIRROR_PUSH) {
 		if (settled && msg->u.settled.revision >= lp_workspace_revision(m->ws))
-			push_done(m, LP_EXIT_OK);
+			push_done(m, link, LP_EXIT_OK);
 		else if (failed)
-			push_done(m, LP_EXIT_FAILED);
+			push_done(m, link, LP_EXIT_FAILED);
 		return;
 	}
 	if ((settled || failed) && !m->ready)
@@ -211,6 +224,7 @@ int lp_mirror_connect(struct lp_mirror *m, char *const *urls, size_t n, struct l
 		.ctx = m,
 	};
 
+	m->done = lp_xcalloc(n, sizeof(bool));
 	m->report = lp_report_create(m->app, n, m->json, m->mode != LP_MIRROR_PUSH);
 	return lp_fleet_create(&m->fleet, m->loop, &opts, &ops, &source, err);
 }

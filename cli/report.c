@@ -24,6 +24,7 @@ struct instance {
 	uint64_t settled;
 	uint64_t failed;
 	uint64_t config_failed;
+	bool unhealthy; /* since its last failure no generation came up */
 	char error[512];
 	uint64_t files;           /* applied since the last line */
 	uint64_t applied_us;      /* latency of the last one applied */
@@ -125,6 +126,7 @@ static void on_applied(struct lp_report *r, struct instance *in, const struct lp
 static void on_restarted(struct lp_report *r, struct instance *in, const struct lp_msg_restarted *m)
 {
 	in->restart_us = m->took_us ? m->took_us : 1;
+	in->unhealthy = false;
 	if (r->json)
 		(void)lp_out_json(json_pack("{s:s, s:I, s:s, s:I, s:f}", "event", "restarted",
 					    "revision", (json_int_t)m->revision, "instance", in->id,
@@ -167,6 +169,7 @@ static void on_failed(struct lp_report *r, struct instance *in, const struct lp_
 	lp_bytes_text(&f->error, in->error, sizeof(in->error));
 	if (f->revision >= in->failed)
 		in->failed = f->revision;
+	in->unhealthy = f->stage == LP_WIRE_STAGE_CRASH || in->unhealthy;
 	/* The app may settle with its old configuration; what was saved is not in force all the
 	 * same. */
 	if (f->stage == LP_WIRE_STAGE_CONFIG)
@@ -316,7 +319,7 @@ int lp_report_outcome(const struct lp_report *r, uint64_t revision, char *why, s
 	for (size_t i = 0; i < r->n; i++) {
 		const struct instance *in = &r->instances[i];
 
-		if ((in->failed >= revision && in->failed > in->settled) ||
+		if ((in->failed >= revision && (in->failed > in->settled || in->unhealthy)) ||
 		    (in->config_failed && in->config_failed >= revision)) {
 			(void)snprintf(why, why_bytes, "instance %s: %s", in->id, in->error);
 			return -1;

@@ -351,9 +351,9 @@ int lp_apply_create(struct lp_apply **out, struct lp_loop *loop, const char *tre
 	return 0;
 }
 
-void lp_apply_destroy(struct lp_apply *a)
+void lp_apply_stop(struct lp_apply *a)
 {
-	if (!a)
+	if (!a || a->stop)
 		return;
 	(void)pthread_mutex_lock(&a->lock);
 	a->stop = true;
@@ -367,6 +367,14 @@ void lp_apply_destroy(struct lp_apply *a)
 		lp_job_destroy(q->job);
 		free(q);
 	}
+	a->last = NULL;
+}
+
+void lp_apply_destroy(struct lp_apply *a)
+{
+	if (!a)
+		return;
+	lp_apply_stop(a);
 	/* The loop does not run any more: what was posted stays undelivered. */
 	while (a->outcomes) {
 		struct outcome *o = a->outcomes;

@@ -43,7 +43,11 @@ struct lp_apply_ops {
 int lp_apply_create(struct lp_apply **out, struct lp_loop *loop, const char *tree_path,
 		    const struct lp_apply_ops *ops, void *ctx, struct lp_err *err) LP_MUST_USE;
 
-/* Finishes the job under way, forgets the others, joins the thread, closes the tree. */
+/* Finishes the job under way, forgets the others and ends the thread: nothing is posted to the loop
+ * any more. What was posted stays there, so the loop must end before lp_apply_destroy. */
+void lp_apply_stop(struct lp_apply *a); /* NULL is allowed */
+
+/* Stops it unless that was done and closes the tree. The loop may not run any more. */
 void lp_apply_destroy(struct lp_apply *a); /* NULL is allowed */
 
 /* Hands over a LIST, CHANGE, DATA or SKIP (taken). epoch: names the sender's connection; a

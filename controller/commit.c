@@ -259,21 +259,27 @@ static int put(struct lp_tree *t, struct lp_staged *s, struct lp_err *err)
 	return r == 0 ? lp_index_put(t->index, s->path, &s->e, NULL, NULL) : r;
 }
 
+/* What the app put in the way of one path does not hold up the others. Returns 0 or the first
+ * error. */
 static int put_all(struct lp_tree *t, struct lp_applied *out, struct lp_err *err)
 {
+	int first = 0;
+
 	for (size_t i = 0; i < t->n_ops; i++) {
 		struct lp_staged *s = &t->ops[i];
 		int r;
 
 		if (s->op == LP_OP_DELETE)
 			continue;
-		r = put(t, s, err);
-		if (r < 0)
-			return r;
-		if (s->op == LP_OP_PUT && s->e.kind != LP_KIND_DIR)
+		r = put(t, s, first < 0 ? NULL : err);
+		if (r < 0 && r != -EISDIR && r != -EEXIST && r != -ENOTDIR && r != -ELOOP)
+			return first < 0 ? first : r;
+		if (r < 0 && first == 0)
+			first = r;
+		if (r == 0 && s->op == LP_OP_PUT && s->e.kind != LP_KIND_DIR)
 			out->bytes += s->e.size;
 	}
-	return 0;
+	return first;
 }
 
 /* Deepest first, so that a directory is empty when its turn comes. */

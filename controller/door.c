@@ -151,10 +151,14 @@ int lp_door_open(struct lp_instance *in, struct lp_err *err)
 	return r;
 }
 
-void lp_door_close(struct lp_instance *in)
+void lp_door_stop(struct lp_instance *in)
 {
 	lp_proxy_destroy(in->proxy);
 	in->proxy = NULL;
+}
+
+void lp_door_close(struct lp_instance *in)
+{
 	if (!in->door)
 		return;
 	(void)pthread_mutex_destroy(&in->door->lock);

@@ -79,7 +79,7 @@ void lp_history_add(struct lp_history *h, uint64_t generation, uint64_t stream, 
 		h->oldest = p;
 	h->newest = p;
 	h->bytes += len + sizeof(*p);
-	while (h->bytes > LP_HISTORY_MAX_BYTES && h->oldest != p)
+	while (h->oldest && h->oldest != p && h->bytes > LP_HISTORY_MAX_BYTES)
 		drop_oldest(h);
 }
 

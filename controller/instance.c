@@ -22,6 +22,7 @@ static void stop(struct lp_instance *in, const char *why)
 	}
 	lp_log(LP_INFO, "instance", "stopping: %s", why);
 	in->stopping = true;
+	lp_sessions_close(in, "the instance is going down");
 	lp_sup_stop(in->sup);
 }
 
@@ -108,6 +109,23 @@ static int load_conf(struct lp_instance *in, struct lp_conf *out, struct lp_err 
 	lp_conf_apply_environment(out);
 	if (in->opts->command)
 		lp_conf_set_command(out, (const char *const *)in->opts->command);
+	return 0;
+}
+
+/* A broken livepush.yml in the tree came from a workspace and goes away by the next save there, so
+ * the instance has to be there for it. One that was named on the command line is a mistake to mend
+ * first. */
+static int first_conf(struct lp_instance *in, struct lp_err *err)
+{
+	int r = load_conf(in, in->conf, err);
+
+	if (r == 0 || in->opts->config)
+		return r;
+	lp_log(LP_ERROR, "instance", "%s; waiting for a better one", err->msg);
+	lp_conf_init(in->conf);
+	lp_conf_apply_environment(in->conf);
+	if (in->opts->command)
+		lp_conf_set_command(in->conf, (const char *const *)in->opts->command);
 	return 0;
 }
 
@@ -236,7 +254,7 @@ static int start(struct lp_instance *in, struct lp_err *err)
 	if ((r = lp_loop_create(&in->loop, err)) < 0 ||
 	    (r = lp_loop_on_signals(in->loop, &signals, on_signal, in, err)) < 0 ||
 	    (r = lp_apply_create(&in->apply, in->loop, in->opts->tree, &apply_ops, in, err)) < 0 ||
-	    (r = load_conf(in, in->conf, err)) < 0 || (r = lp_door_open(in, err)) < 0 ||
+	    (r = first_conf(in, err)) < 0 || (r = lp_door_open(in, err)) < 0 ||
 	    (r = lp_sessions_serve(in, err)) < 0 || (r = start_sup(in, err)) < 0)
 		return r;
 	if (in->opts->parent_fd >= 0) {
@@ -263,11 +281,13 @@ static int start(struct lp_instance *in, struct lp_err *err)
 static void finish(struct lp_instance *in)
 {
 	/* Threads first: they post to the loop. */
-	lp_door_close(in);
+	lp_door_stop(in);
 	lp_sup_destroy(in->sup);
 	in->sup = NULL;
-	lp_apply_destroy(in->apply);
+	lp_apply_stop(in->apply);
 	lp_loop_destroy(in->loop);
+	lp_door_close(in);
+	lp_apply_destroy(in->apply);
 	lp_history_destroy(in->history);
 	lp_conf_finish(in->conf);
 	free(in->conf);

@@ -53,7 +53,9 @@ const char *lp_sessions_owner(const struct lp_instance *in);
 
 /* door.c: routes of the front door. */
 int lp_door_open(struct lp_instance *in, struct lp_err *err) LP_MUST_USE;
-/* Ends the proxy. The loop may not run any more. */
+/* Ends the proxy and its thread, which post to the loop. */
+void lp_door_stop(struct lp_instance *in);
+/* Releases what was posted; the loop is gone by then. */
 void lp_door_close(struct lp_instance *in);
 struct lp_sup_door lp_door_of(struct lp_instance *in);
 /* No command: there is no app to forward to. */

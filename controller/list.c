@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* Larger files of the app are not read to find out whether they happen to be the workspace's. */
+#define HASH_MAX_BYTES   ((off_t)64 * 1024 * 1024)
 #define ENTRIES_PER_CALL 1000
 
 struct listing {
@@ -55,7 +57,8 @@ static int look(struct listing *l, int dir_fd, const char *name, struct lp_entry
 	}
 	/* Unreadable and special files have no content to compare; they are in the way all the
 	 * same. */
-	if (!S_ISREG(st.st_mode) || lp_tree_hash(l->tree, path, e) < 0)
+	if (!S_ISREG(st.st_mode) || st.st_size > HASH_MAX_BYTES ||
+	    lp_tree_hash(l->tree, path, e) < 0)
 		*e = (struct lp_entry){.kind = LP_KIND_NONE};
 	return 0;
 }

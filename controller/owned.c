@@ -178,11 +178,11 @@ static int rewrite(struct lp_tree *t)
 				      O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW |
 					      O_NONBLOCK | O_CLOEXEC,
 				      0600);
-	struct stat st;
+	struct stat st = {0};
 	int r = fd < 0 ? -errno : write_index(t, fd);
 
-	if (r == 0 && (fstat(fd, &st) < 0 ||
-		       renameat(t->state_fd, LOG_NEW_NAME, t->state_fd, LOG_NAME) < 0))
+	if (r == 0 &&
+	    (fstat(fd, &st) < 0 || renameat(t->state_fd, LOG_NEW_NAME, t->state_fd, LOG_NAME) < 0))
 		r = -errno;
 	if (r < 0)
 		return r;

@@ -15,9 +15,10 @@
 #define OPENING_US 10000000u /* time to prove the secret */
 #define LOG_QUEUE_MAX                                                                              \
 	((size_t)4 * 1024 * 1024) /* log waiting for a slow session; more is dropped */
-#define QUEUE_MAX    ((size_t)64 * 1024 * 1024) /* answers to one who asks and does not read */
-#define CREDIT_STEP  ((uint64_t)1024 * 1024)
-#define SESSIONS_MAX 64
+#define QUEUE_MAX     ((size_t)64 * 1024 * 1024) /* answers to one who asks and does not read */
+#define CREDIT_STEP   ((uint64_t)1024 * 1024)
+#define STRANGERS_MAX 32
+#define SESSIONS_MAX  64
 
 enum session_state {
 	AWAITING_HELLO,
@@ -100,7 +101,7 @@ static void refuse(struct lp_session *s, enum lp_refusal code, const char *text)
 
 static void on_deadline(struct lp_timer *timer)
 {
-	refuse(LP_CONTAINER_OF(timer, struct lp_session, deadline), LP_REFUSE_SECRET,
+	refuse(LP_CONTAINER_OF(timer, struct lp_session, deadline), LP_REFUSE_CLOSED,
 	       "the secret was not proven in time");
 }
 
@@ -364,6 +365,29 @@ static void on_open(struct lp_ws *ws)
 	(void)ws;
 }
 
+/* Whoever has not proven the secret yet may be anybody: there are few places for strangers, the
+ * oldest of them goes for the next, and they take no place from those who have. */
+static bool make_room(struct lp_instance *in)
+{
+	struct lp_session *oldest_stranger = NULL;
+	size_t strangers = 0, known = 0;
+
+	/* Newest first. */
+	for (struct lp_session *s = in->sessions; s; s = s->next) {
+		if (s->state == READY) {
+			known++;
+		} else if (s->state != CLOSING) {
+			strangers++;
+			oldest_stranger = s;
+		}
+	}
+	if (oldest_stranger && strangers >= STRANGERS_MAX) {
+		oldest_stranger->state = CLOSING;
+		lp_ws_close(oldest_stranger->ws, 1013, "too many wait");
+	}
+	return known < SESSIONS_MAX;
+}
+
 static const struct lp_ws_ops *on_accept(void *ctx, struct lp_ws *ws, void **user)
 {
 	static const struct lp_ws_ops ops = {
@@ -374,11 +398,8 @@ static const struct lp_ws_ops *on_accept(void *ctx, struct lp_ws *ws, void **use
 	};
 	struct lp_instance *in = ctx;
 	struct lp_session *s;
-	size_t n = 0;
 
-	for (s = in->sessions; s; s = s->next)
-		n++;
-	if (n >= SESSIONS_MAX || in->stopping)
+	if (in->stopping || !make_room(in))
 		return NULL;
 	s = lp_xcalloc(1, sizeof(*s));
 	s->in = in;

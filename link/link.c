@@ -88,7 +88,6 @@ static void on_welcome(struct lp_link *link, const struct lp_msg_welcome *welcom
 		lp_link_fail(link, "the instance does not know the secret");
 		return;
 	}
-	link->tries = 0;
 	link->opts.take_over = false; /* once is enough; a reconnect must not take over again */
 	link->applied = welcome->revision;
 	if (link->opts.compress && (link->features & LP_FEATURE_ZSTD) && !link->packer)

@@ -6,9 +6,10 @@
 
 /* index: what the workspace holds now; borrowed until the loop's next callback. open: an owned
  * descriptor to read the file from, or -errno (-EBUSY: somebody is writing it). read_link: the
- * target into out, its length or -errno. stale: the path was not as the index says and was not sent;
- * look at it again and send it whatever comes of that. revision/raise: the revision
- * counter of the workspace. All in the loop's thread. */
+ * target into out, its length or -errno. stale: the path was not as the index says and was not
+ * sent; look at it again and send it whatever comes of that. revision/raise: the revision counter
+ * of the workspace; whoever raises it pushes an empty changeset to the other links, so that they
+ * reach it as well. All in the loop's thread. */
 struct lp_source {
 	struct lp_index *(*index)(void *ctx);
 	int (*open)(void *ctx, const char *path);

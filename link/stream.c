@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-/* Changesets in flight and queued. What is queued for a slower instance is dropped, and it catches up
- * by comparing trees, so that it never makes the client's memory grow. */
+/* Changesets in flight and queued. What is queued for a slower instance is dropped, and it catches
+ * up by comparing trees, so that it never makes the client's memory grow. */
 #define QUEUE_MAX       8
 #define RESYNC_DELAY_US 1000000u
 
@@ -176,8 +176,8 @@ static void on_resync_timer(struct lp_timer *timer)
 	lp_walk_start(LP_CONTAINER_OF(timer, struct lp_link, resync_timer), false);
 }
 
-/* The instance's tree is not what we took it for: compare again, slower when that keeps on. It takes
- * no changesets until then, so none are sent. */
+/* The instance's tree is not what we took it for: compare again, slower when that keeps on. It
+ * takes no changesets until then, so none are sent. */
 static void resync(struct lp_link *link)
 {
 	drop_all(link);
@@ -228,6 +228,7 @@ void lp_stream_message(struct lp_link *link, const struct lp_msg *msg)
 	case LP_MSG_APPLIED:
 		link->applied = msg->u.applied.revision;
 		link->resyncs = 0;
+		link->tries = 0; /* a connection that gets this far may come back at once */
 		link->ops.on_message(link->ops.ctx, link, msg);
 		if (expected)
 			answered(link);

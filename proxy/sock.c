@@ -33,6 +33,8 @@ void lp_px_sock_close(struct lp_px_sock *s)
 {
 	if (s->fd < 0)
 		return;
+	/* close alone does not end the watch while a child between fork and exec has a copy. */
+	(void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->fd, NULL);
 	(void)close(s->fd);
 	s->fd = -1;
 	s->readable = false;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 enum lp_event_kind {
+	LP_EVENT_CREATED, /* a name appeared; a regular file is still being written */
 	LP_EVENT_CLOSED,  /* a writer has just closed the file */
 	LP_EVENT_CHANGED, /* one entry appeared, was closed by its writer, moved, chmodded or
 			     removed */

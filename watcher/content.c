@@ -1,6 +1,7 @@
 /* watcher/content.c: reads a file so that what was read is what some writer left behind. */
 #include "watcher/content.h"
 
+#include "common/base/lp_clock.h"
 #include "common/base/lp_mem.h"
 
 #include <fcntl.h>
@@ -124,6 +125,17 @@ static int read_large(int fd, struct lp_look *out, uint64_t *got)
 	return r;
 }
 
+/* Whether the file may change again without its times showing it: they move in ticks (4 ms on most
+ * kernels before 6.13, 2 s on FAT). Then the next look has to read. git(1) calls an index entry of
+ * such a file racy. */
+static bool is_racy(const struct lp_stat_sig *sig)
+{
+	const int64_t tick_ns = (int64_t)2 * 1000000000;
+	int64_t now_ns = (int64_t)lp_wall_us() * 1000;
+
+	return sig->ctime_ns > now_ns - tick_ns || sig->mtime_ns > now_ns - tick_ns;
+}
+
 /* One reading of an open file. Returns 1 when it changed meanwhile. */
 static int read_once(int fd, const struct stat *before, bool want_blob, struct lp_look *out)
 {
@@ -147,6 +159,8 @@ static int read_once(int fd, const struct stat *before, bool want_blob, struct l
 	sig_of(&after, &sig);
 	sig_of(before, &out->sig);
 	if (got == size && sig_equal(&sig, &out->sig)) {
+		if (is_racy(&out->sig))
+			out->sig = (struct lp_stat_sig){0};
 		out->e.kind = LP_KIND_FILE;
 		out->e.mode = (uint32_t)after.st_mode & 0777;
 		out->e.size = size;
@@ -158,16 +172,29 @@ static int read_once(int fd, const struct stat *before, bool want_blob, struct l
 	return 1;
 }
 
+/* Where nobody can tell whether a file is being written, one that did not change for a second
+ * counts as complete. */
+static bool has_rested(const struct stat *st)
+{
+	return (uint64_t)st->st_mtim.tv_sec * 1000000 + (uint64_t)st->st_mtim.tv_nsec / 1000 +
+		       1000000 <
+	       lp_wall_us();
+}
+
 /* Takes a read lease; false when somebody has the file open for writing. EAGAIN is the only refusal
- * that means so; others mean that there are no leases here. The kernel reports a closing before it
- * has given up the writer's access, so one that was just reported is asked again for a moment. */
+ * that means so; others mean that there are no leases here, or none on a file of another user. The
+ * kernel reports a closing before it has given up the writer's access, so one that was just
+ * reported is asked again for a moment. */
 static bool take_lease(int fd, const struct lp_look_opts *opts)
 {
 	const struct timespec pause = {.tv_nsec = 20000};
+	struct stat st;
 
-	for (int i = 0; fcntl(fd, F_SETLEASE, F_RDLCK) < 0 && errno == EAGAIN; i++) {
+	for (int i = 0; fcntl(fd, F_SETLEASE, F_RDLCK) < 0; i++) {
 		if (opts->even_if_busy)
-			break;
+			return true;
+		if (errno != EAGAIN)
+			return opts->just_closed || (fstat(fd, &st) == 0 && has_rested(&st));
 		if (!opts->just_closed || i == CLOSE_TRIES)
 			return false;
 		(void)nanosleep(&pause, NULL);
@@ -225,6 +252,10 @@ int lp_look_at(int dir_fd, const char *name, const struct lp_look_opts *opts, st
 		return look_link(dir_fd, name, out);
 	if (!S_ISREG(st.st_mode)) {
 		out->state = LP_LOOK_SPECIAL;
+		return 0;
+	}
+	if (opts->created && st.st_nlink == 1) {
+		out->state = LP_LOOK_BUSY;
 		return 0;
 	}
 	if (opts->known && opts->known->e.kind == LP_KIND_FILE &&

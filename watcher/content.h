@@ -16,12 +16,15 @@ enum lp_look_state {
 
 /* known: the node that the index has for it, or NULL. want_blob: keep the content of files up to
  * LP_INLINE_MAX_BYTES. even_if_busy: take what is there although somebody has it open for writing.
- */
+ * just_closed: a writer has closed it this moment: wait up to 2 ms for the kernel to let go of it.
+ * created: it was created this moment: unless it is a second name of another file it is about to be
+ * written, and is left until it is closed. */
 struct lp_look_opts {
 	const struct lp_node *known;
 	bool want_blob;
 	bool even_if_busy;
 	bool just_closed;
+	bool created;
 };
 
 /* blob is the caller's, NULL when it was not wanted or the file is large. A link's blob is its

@@ -164,6 +164,7 @@ static void on_entry(struct lp_watch *w, const char *dir, const struct inotify_e
 	}
 	report(w,
 	       ev->mask & IN_CLOSE_WRITE ? LP_EVENT_CLOSED
+	       : ev->mask & IN_CREATE    ? LP_EVENT_CREATED
 	       : ev->mask & IN_MODIFY    ? LP_EVENT_WRITING
 					 : LP_EVENT_CHANGED,
 	       path);

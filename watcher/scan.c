@@ -116,13 +116,18 @@ int lp_workspace_update(struct lp_workspace *ws, struct lp_node *dir, int dir_fd
 	struct lp_look_opts opts = {.known = lp_workspace_owes(ws, path) ? NULL : known,
 				    .want_blob = cs,
 				    .even_if_busy = hint && hint->closed,
-				    .just_closed = hint && hint->just_closed};
+				    .just_closed = hint && hint->just_closed,
+				    .created = hint && hint->created};
 	struct lp_look look;
 	int r = look_settled(ws, path, dir_fd, &opts, &look);
 
 	if (r < 0) {
 		lp_workspace_notice(ws, path, strerror(-r));
-		if (known)
+		/* What cannot be read cannot be sent: the instances have to do without, too, or
+		 * their trees would never be equal. */
+		if (known && r == -EACCES)
+			lp_workspace_drop(ws, known, path, cs);
+		else if (known)
 			known->mark = ws->scan_mark;
 		return r == -ENOMEM ? r : 0;
 	}

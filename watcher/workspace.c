@@ -236,6 +236,7 @@ void lp_workspace_note(struct lp_workspace *ws, const struct lp_event *ev, bool 
 		.subtree = ev->kind == LP_EVENT_SUBTREE || ev->kind == LP_EVENT_LOST,
 		.closed = closed,
 		.just_closed = ev->kind == LP_EVENT_CLOSED,
+		.created = ev->kind == LP_EVENT_CREATED,
 	};
 	if (ws->ops.on_dirty)
 		ws->ops.on_dirty(ws->ctx);
@@ -327,6 +328,7 @@ static size_t merge(struct lp_dirty *dirty, size_t n)
 		last->subtree |= dirty[i].subtree;
 		last->closed |= dirty[i].closed;
 		last->just_closed |= dirty[i].just_closed;
+		last->created &= dirty[i].created;
 		if (!last->at_us || (dirty[i].at_us && dirty[i].at_us < last->at_us))
 			last->at_us = dirty[i].at_us;
 		free(dirty[i].path);

@@ -18,6 +18,7 @@ struct lp_dirty {
 	bool subtree;
 	bool closed; /* nobody writes any more, whatever a lease says */
 	bool just_closed;
+	bool created;
 };
 
 struct lp_workspace {

@@ -107,6 +107,33 @@ int lp_mkdir_p(const char *path, mode_t mode)
 	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
 }
 
+static int remove_below(int fd, dev_t dev);
+
+/* Removes one entry of a directory. */
+static int remove_entry(int dir_fd, const char *name, dev_t dev)
+{
+	struct stat st;
+	int child, r;
+
+	if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	/* A directory without the rights to list it is still its owner's to remove. */
+	child = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (child < 0 && errno == EACCES && fchmodat(dir_fd, name, 0700, AT_SYMLINK_NOFOLLOW) == 0)
+		child = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (child < 0)
+		return -errno;
+	if (fstat(child, &st) < 0 || st.st_dev != dev) {
+		(void)close(child);
+		return -EXDEV;
+	}
+	r = remove_below(child, dev);
+	if (unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && r == 0)
+		r = -errno;
+	return r;
+}
+
+/* fd is taken. */
 static int remove_below(int fd, dev_t dev)
 {
 	DIR *dir = fdopendir(fd);
@@ -118,26 +145,16 @@ static int remove_below(int fd, dev_t dev)
 		(void)close(fd);
 		return first;
 	}
+	/* One that nobody may write to is opened for it; where that is not ours to do, the removals
+	 * say why they fail. */
+	if (faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) < 0)
+		(void)fchmod(fd, 0700);
 	while ((e = readdir(dir))) {
-		struct stat st;
-		int child, r = 0;
+		int r;
 
 		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
 			continue;
-		if (unlinkat(dirfd(dir), e->d_name, 0) == 0 || errno == ENOENT)
-			continue;
-		child = openat(dirfd(dir), e->d_name,
-			       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (child < 0) {
-			r = -errno;
-		} else if (fstat(child, &st) < 0 || st.st_dev != dev) {
-			(void)close(child);
-			r = -EXDEV;
-		} else {
-			r = remove_below(child, dev);
-			if (unlinkat(dirfd(dir), e->d_name, AT_REMOVEDIR) < 0 && r == 0)
-				r = -errno;
-		}
+		r = remove_entry(dirfd(dir), e->d_name, dev);
 		if (r < 0 && first == 0)
 			first = r;
 	}

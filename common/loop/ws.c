@@ -62,6 +62,13 @@ static void finish(struct lp_loop *loop)
 			post->run(post);
 	}
 	loop->epoll_fd = -1; /* closed with its wsi */
+	while (host->tls) {
+		struct lp_ws_tls *tls = host->tls;
+
+		host->tls = tls->next;
+		free(tls->ca_file);
+		free(tls);
+	}
 	free(host->scratch);
 	free(host->serve_iface);
 	free(host);
@@ -314,6 +321,27 @@ static int on_ws_event(struct lws *wsi, enum lws_callback_reasons reason, void *
 	return loop ? lp_ws_server_event(loop, wsi, reason, session, in, len) : 0;
 }
 
+/* The vhost with the TLS context of an authority; a reconnect finds the one made before. */
+static struct lws_vhost *tls_vhost(struct lp_loop *loop, const char *ca_file)
+{
+	struct lp_ws_tls *tls = loop->ws->tls;
+	struct lws_vhost *vhost;
+
+	while (tls && strcmp(tls->ca_file, ca_file) != 0)
+		tls = tls->next;
+	if (tls)
+		return tls->vhost;
+	vhost = lp_ws_vhost(loop, NULL, ca_file);
+	if (!vhost)
+		return NULL;
+	tls = lp_xcalloc(1, sizeof(*tls));
+	tls->ca_file = lp_xstrdup(ca_file);
+	tls->vhost = vhost;
+	tls->next = loop->ws->tls;
+	loop->ws->tls = tls;
+	return vhost;
+}
+
 /* Takes a URL apart; libwebsockets' parser writes NULs into its copy, cuts the leading '/' of the
  * path and gives "/" when there is none. */
 static int connect_parsed(struct lp_ws_host *host, struct lp_ws *ws, char *url, const char *ca_file,
@@ -333,8 +361,8 @@ static int connect_parsed(struct lp_ws_host *host, struct lp_ws *ws, char *url, 
 	info.context = host->context;
 	info.vhost = host->base;
 	if (tls) {
-		info.vhost = lp_ws_vhost(ws->loop, NULL,
-					 ca_file ? ca_file : "/etc/ssl/certs/ca-certificates.crt");
+		info.vhost = tls_vhost(ws->loop,
+				       ca_file ? ca_file : "/etc/ssl/certs/ca-certificates.crt");
 		if (!info.vhost)
 			return lp_err_say(err, EINVAL,
 					  "cannot read the certificate authorities in %s",

@@ -8,9 +8,10 @@
 
 #include <stddef.h>
 
-#define LP_WS_SUBPROTOCOL       "livepush.v1"
-#define LP_WS_MESSAGE_MAX_BYTES ((size_t)512 * 1024) /* a longer one closes the connection (1009)  \
-						      */
+#define LP_WS_SUBPROTOCOL "livepush.v1"
+#define LP_WS_MESSAGE_MAX_BYTES                                                                    \
+	((size_t)512 * 1024) /* a longer one closes the connection (1009)                          \
+			      */
 
 struct lp_ws; /* one connection */
 

@@ -7,6 +7,13 @@
 
 #include <libwebsockets.h>
 
+/* What connections over TLS with one certificate authority share. */
+struct lp_ws_tls {
+	struct lp_ws_tls *next;
+	char *ca_file;           /* owned */
+	struct lws_vhost *vhost; /* the context's */
+};
+
 /* Everything libwebsockets of one loop. base: the vhost without a listener, for the adopted epoll
  * descriptor. scratch: room for one outgoing message behind LWS_PRE bytes. */
 struct lp_ws_host {
@@ -17,6 +24,7 @@ struct lp_ws_host {
 	struct lp_ws_serve_opts serve;
 	char *serve_iface; /* owned; "@name" */
 	unsigned vhost_serial;
+	struct lp_ws_tls *tls; /* by authority */
 };
 
 struct lp_ws {

@@ -29,6 +29,7 @@ class Includes(unittest.TestCase):
         ("cli/a.c", "#include <yaml.h>", "only common/conf"),
         ("cfapi/a.c", '#include "proxy/proxy.h"', "only cfapi/local"),
         ("cfapi/local/a.c", '#include "proxy/proxy.h"', None),
+        ("tests/unit/sync/a.c", '#include "rig.h"', None),
         ("attic/a.c", "", "not in the table"),
     ]
 

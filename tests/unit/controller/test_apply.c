@@ -90,8 +90,10 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	(void)state;
-	lp_apply_destroy(apply);
+	lp_apply_stop(apply);
 	lp_loop_destroy(loop);
+	lp_apply_destroy(apply);
+	lp_apply_destroy(NULL);
 	lp_buf_finish(&log_text);
 	rig_close(&rig);
 	return 0;
@@ -304,8 +306,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(submit__answers_in_order, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(
-			submit__is_deaf_after_a_failure_until_the_next_list, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(submit__is_deaf_after_a_failure_until_the_next_list,
+						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(submit__reports_a_failed_changeset_once, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(submit__says_when_the_tree_is_another, set_up,

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -107,7 +108,7 @@ static void add__cuts_a_piece_that_is_too_large(void **state)
 	lp_history_add(h, 7, 1, "x\nlast\n", 7);
 	expect_last(h, 3, "last\n");
 	text[LP_HISTORY_MAX_BYTES / 2 - 1] = '\n';
-	memcpy(text + LP_HISTORY_MAX_BYTES / 2, "whole\n", 6);
+	(void)snprintf(text + LP_HISTORY_MAX_BYTES / 2, 7, "whole\n");
 	lp_history_add(h, 7, 1, text, LP_HISTORY_MAX_BYTES / 2 + 6);
 	expect_last(h, 1, "whole\n");
 	lp_history_destroy(h);

@@ -51,8 +51,7 @@ static void commit__sets_modes_whatever_the_umask_is(void **state)
 	mode_t before = umask(077);
 
 	(void)state;
-	assert_int_equal(
-		RIG_APPLY(&rig, op_dir("open", 0777), op_file("open/f", "x", 0666)), 0);
+	assert_int_equal(RIG_APPLY(&rig, op_dir("open", 0777), op_file("open/f", "x", 0666)), 0);
 	(void)umask(before);
 	assert_int_equal(app_mode(&rig, "open"), 0777);
 	assert_int_equal(app_mode(&rig, "open/f"), 0666);
@@ -238,9 +237,9 @@ static void commit__changes_the_kind_of_an_entry(void **state)
 static void commit__keeps_what_the_app_made(void **state)
 {
 	(void)state;
-	assert_int_equal(RIG_APPLY(&rig, op_dir("d", 0755), op_file("d/mine", "m", 0644),
-				   op_dir("e", 0755)),
-			 0);
+	assert_int_equal(
+		RIG_APPLY(&rig, op_dir("d", 0755), op_file("d/mine", "m", 0644), op_dir("e", 0755)),
+		0);
 	app_write(&rig, "d/log", "of the app");
 	app_write(&rig, "own", "of the app");
 	assert_int_equal(RIG_APPLY(&rig, op_delete("d"), op_delete("e"), op_delete("own")), 0);
@@ -360,11 +359,9 @@ static void commit__that_fails_half_way_owns_what_it_has_put(void **state)
 			      op_delete("b")) < 0);
 	assert_int_equal(app_mode(&rig, "a"), 0755);
 	assert_string_equal(app_reads(&rig, "m"), "of the app");
-	assert_string_equal(rig_list(&rig, ""),
-			    "a dir 755 o\nb file 644 o\nm file 644 -\n");
+	assert_string_equal(rig_list(&rig, ""), "a dir 755 o\nb file 644 o\nm file 644 -\n");
 	rig_reopen(&rig);
-	assert_string_equal(rig_list(&rig, ""),
-			    "a dir 755 o\nb file 644 o\nm file 644 -\n");
+	assert_string_equal(rig_list(&rig, ""), "a dir 755 o\nb file 644 o\nm file 644 -\n");
 	assert_int_equal(lp_tree_revision(rig.tree), 1);
 	assert_int_equal(RIG_APPLY(&rig, op_delete("m"), op_delete("b")), 0);
 	assert_string_equal(app_reads(&rig, "m"), "of the app");

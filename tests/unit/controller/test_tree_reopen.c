@@ -59,7 +59,8 @@ static void open__knows_what_the_workspace_owned(void **state)
 		assert_true(lp_digest_equal(&before, &after));
 		assert_int_equal(lp_tree_revision(rig.tree), 2);
 		assert_string_equal(rig_list(&rig, "d"), "f file 644 o\nown file 644 -\n");
-		assert_string_equal(rig_list(&rig, ""), "d dir 750 o\nh file 644 o\nl link 000 o\n");
+		assert_string_equal(rig_list(&rig, ""),
+				    "d dir 750 o\nh file 644 o\nl link 000 o\n");
 	}
 }
 

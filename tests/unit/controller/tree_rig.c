@@ -41,8 +41,7 @@ void rig_reopen(struct rig *r)
 
 static struct lp_wire_op op_of(unsigned op, unsigned kind, const char *path, unsigned mode)
 {
-	return (struct lp_wire_op){
-		.op = op, .kind = kind, .path = lp_bytes_of(path), .mode = mode};
+	return (struct lp_wire_op){.op = op, .kind = kind, .path = lp_bytes_of(path), .mode = mode};
 }
 
 static void set_content(struct lp_wire_op *op, const void *content, size_t len)
@@ -125,8 +124,7 @@ static const char *full(const struct rig *r, const char *path)
 
 void app_write(const struct rig *r, const char *path, const char *content)
 {
-	LP_AUTO_CLOSE int fd =
-		open(full(r, path), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	LP_AUTO_CLOSE int fd = open(full(r, path), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
 	assert_true(fd >= 0);
 	assert_int_equal(lp_write_all(fd, content, strlen(content)), 0);

@@ -36,7 +36,7 @@ int rig_apply(struct rig *r, const struct lp_wire_op *ops, size_t n);
 		  sizeof((const struct lp_wire_op[]){__VA_ARGS__}) / sizeof(struct lp_wire_op))
 
 /* What the app does behind the controller's back, and what it sees; paths relative to the tree. */
-void app_write(const struct rig *r, const char *path, const char *text);
+void app_write(const struct rig *r, const char *path, const char *content);
 void app_mkdir(const struct rig *r, const char *path);
 void app_symlink(const struct rig *r, const char *path, const char *target);
 void app_remove(const struct rig *r, const char *path);

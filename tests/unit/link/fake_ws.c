@@ -122,8 +122,7 @@ const struct lp_msg *fake_sent(void)
 	if (current.kind == LP_MSG_PACKED) {
 		if (!packer)
 			packer = lp_packer_create();
-		assert_int_equal(
-			lp_packer_unpack(packer, &current.u.packed, &unpacked, NULL), 0);
+		assert_int_equal(lp_packer_unpack(packer, &current.u.packed, &unpacked, NULL), 0);
 		lp_msg_finish(&current);
 		assert_int_equal(lp_msg_decode(&current, unpacked.data, unpacked.len, NULL), 0);
 		sent_bytes = unpacked.len;

@@ -1,5 +1,5 @@
-/* test_feed.c: a changeset as messages, also while its files change. Every feed is applied to a tree
- * as an instance would, so that what comes out is self-consistent by that judge. */
+/* test_feed.c: a changeset as messages, also while its files change. Every feed is applied to a
+ * tree as an instance would, so that what comes out is self-consistent by that judge. */
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
 #include "link/link_internal.h"
@@ -33,8 +33,7 @@ static int source_open(void *ctx, const char *path)
 	LP_AUTO_CLOSE int dir = open(files, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	(void)ctx;
-	return open_error ? open_error
-			  : lp_open_beneath(dir, path, O_RDONLY | O_NONBLOCK, 0);
+	return open_error ? open_error : lp_open_beneath(dir, path, O_RDONLY | O_NONBLOCK, 0);
 }
 
 static long source_read_link(void *ctx, const char *path, char *out, size_t out_bytes)

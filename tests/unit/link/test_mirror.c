@@ -1,5 +1,5 @@
-/* test_mirror.c: workspace, inotify, links and instances together, in one process: whatever is saved
- * and whoever restarts, the trees end equal. LIVEPUSH_TEST_SEED repeats a run. */
+/* test_mirror.c: workspace, inotify, links and instances together, in one process: whatever is
+ * saved and whoever restarts, the trees end equal. LIVEPUSH_TEST_SEED repeats a run. */
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
@@ -69,8 +69,17 @@ static uint64_t source_revision(void *ctx)
 
 static void source_raise(void *ctx, uint64_t floor)
 {
+	struct lp_changeset *nothing;
+
 	(void)ctx;
+	if (lp_workspace_revision(rig.ws) >= floor)
+		return;
 	lp_workspace_raise_revision(rig.ws, floor);
+	nothing = lp_changeset_create();
+	nothing->revision = floor;
+	nothing->root = lp_index_root(lp_workspace_index(rig.ws));
+	lp_fleet_push(fleet, nothing);
+	lp_changeset_unref(nothing);
 }
 
 static void on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg)
@@ -255,10 +264,10 @@ static void drift(const struct instance *in)
 	(void)snprintf(path, sizeof(path), "%s/own%u", in->tree, pick(5));
 	write_bytes(path, 10);
 	(void)snprintf(path, sizeof(path), "%s/f", in->tree);
-	if (pick(2))
-		write_bytes(path, 77);
+	if (pick(2) || access(path, F_OK) < 0)
+		(void)unlink(path); /* a new one would be the app's own and in the way for good */
 	else
-		(void)unlink(path);
+		write_bytes(path, 77);
 	(void)snprintf(path, sizeof(path), "%s/a", in->tree);
 	if (pick(2))
 		(void)lp_remove_tree(AT_FDCWD, path);

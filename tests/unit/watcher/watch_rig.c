@@ -216,8 +216,7 @@ static void model_put(const struct lp_op *op)
 		assert_true(lp_digest_equal(&d, &op->e.digest));
 		assert_int_equal(op->blob->len, op->e.size);
 	}
-	if (op->kind == LP_OP_KEEP &&
-	    (!item || !lp_digest_equal(&item->e.digest, &op->e.digest)))
+	if (op->kind == LP_OP_KEEP && (!item || !lp_digest_equal(&item->e.digest, &op->e.digest)))
 		fail_msg("%s: is kept but not there", op->path);
 	if (item && (item->e.kind != LP_KIND_DIR || op->e.kind != LP_KIND_DIR))
 		remove_items(op->path, false);
@@ -230,9 +229,8 @@ static void model_put(const struct lp_op *op)
 
 static void check_changeset(struct rig *r, const struct lp_changeset *cs)
 {
-	static const char *const names[] = {[LP_OP_PUT] = "PUT",
-					    [LP_OP_KEEP] = "KEEP",
-					    [LP_OP_DELETE] = "DELETE"};
+	static const char *const names[] = {
+		[LP_OP_PUT] = "PUT", [LP_OP_KEEP] = "KEEP", [LP_OP_DELETE] = "DELETE"};
 	struct lp_digest root = lp_index_root(lp_workspace_index(r->ws));
 
 	assert_true(cs->n_ops > 0);

@@ -52,7 +52,8 @@ void rig_run(struct rig *r, int ms);
 /* Fails unless the index, the model and the directory hold the same. */
 void rig_check(struct rig *r);
 
-/* The directory as a text: "path kind mode digest" sorted; all: also what rules leave out. Owned. */
+/* The directory as a text: "path kind mode digest" sorted; all: also what rules leave out. Owned.
+ */
 char *rig_tree(struct rig *r);
 
 #endif
