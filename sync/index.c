@@ -281,7 +281,7 @@ static void refresh(struct lp_node *root)
 	size_t from = 0;
 	bool found;
 
-	while (n && root->stale) {
+	while (root->stale) {
 		struct lp_node *stale_dir = NULL;
 
 		for (size_t i = from; n->e.kind == LP_KIND_DIR && i < n->n_children; i++) {
@@ -305,8 +305,9 @@ static void refresh(struct lp_node *root)
 			sum_directory(n);
 		compute_part(n);
 		n->stale = false;
-		if (n->parent)
-			from = child_slot(n->parent, n->name, strlen(n->name), &found) + 1;
+		if (n == root)
+			break;
+		from = child_slot(n->parent, n->name, strlen(n->name), &found) + 1;
 		n = n->parent;
 	}
 }

@@ -169,7 +169,7 @@ const char *conf_scalar(struct conf_reader *r, const char *expected)
 
 void *conf_append(struct conf_reader *r, void *array, size_t *n, size_t size)
 {
-	char *elements;
+	char *elements, *grown;
 
 	if (*n >= CONF_ENTRIES_MAX) {
 		(void)conf_fail(r, conf_here(r), "'%s' has more than %d entries", r->what,
@@ -179,11 +179,12 @@ void *conf_append(struct conf_reader *r, void *array, size_t *n, size_t size)
 	memcpy(&elements, array, sizeof(elements));
 	/* Full at each power of two. */
 	if ((*n & (*n - 1)) == 0) {
-		elements = reallocarray(elements, *n ? *n * 2 : 1, size);
-		if (!elements) {
+		grown = reallocarray(elements, *n ? *n * 2 : 1, size);
+		if (!grown) {
 			(void)conf_fail_memory(r);
 			return NULL;
 		}
+		elements = grown;
 		memcpy(array, &elements, sizeof(elements));
 	}
 	elements += size * (*n)++;

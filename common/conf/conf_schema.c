@@ -72,7 +72,7 @@ static int take_key(struct conf_reader *r, int (*check)(struct conf_reader *, co
 	const char *text = conf_scalar(r, "names as its keys");
 	int e = text ? check(r, text) : -r->err->code;
 
-	if (e < 0)
+	if (e < 0 || !text)
 		return e;
 	*key = strdup(text);
 	return *key ? 0 : conf_fail_memory(r);
@@ -93,7 +93,7 @@ static int read_variable(struct conf_reader *r, struct lp_conf *conf)
 	const char *outer = r->what, *text;
 	int e = env ? take_key(r, conf_check_env_name, &env->name) : -r->err->code;
 
-	if (e < 0)
+	if (e < 0 || !env)
 		return e;
 	if (strcmp(env->name, "PORT") == 0 || strncmp(env->name, "LIVEPUSH_", 9) == 0)
 		return conf_fail(r, conf_here(r), "'env' cannot set %s, which is livepush's own%s",
@@ -331,7 +331,7 @@ static int read_target(struct conf_reader *r, struct lp_conf *conf)
 		conf_append(r, &conf->targets, &conf->n_targets, sizeof(*target));
 	int e = target ? take_key(r, conf_check_name, &target->name) : -r->err->code;
 
-	if (e < 0)
+	if (e < 0 || !target)
 		return e;
 	for (size_t i = 0; i + 1 < conf->n_targets; i++) {
 		if (strcmp(conf->targets[i].name, target->name) == 0)

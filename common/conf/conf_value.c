@@ -39,7 +39,7 @@ static char *take_string(struct conf_reader *r, const struct conf_field *f, cons
 		*error = conf_fail(r, conf_here(r), "'%s' is empty", r->what);
 	else if (f->each)
 		*error = f->each(r, text);
-	if (*error < 0)
+	if (*error < 0 || !text)
 		return NULL;
 	copy = strdup(text);
 	if (!copy)
@@ -295,7 +295,7 @@ int conf_read_u16(struct conf_reader *r, const struct conf_field *f, void *obj)
 int conf_read_range(struct conf_reader *r, const struct conf_field *f, void *obj)
 {
 	const char *text = conf_scalar(r, "a number or a range of two");
-	uint32_t from, to;
+	uint32_t from = 0, to;
 	int numbers[2];
 	int e;
 

@@ -214,7 +214,7 @@ static void *run_bridge(void *arg)
 			p[pair + 1] = p[n + 1];
 			break; /* the others come up again at once */
 		}
-		if (p[1].revents && n < LP_COUNT_OF(p)) {
+		if (p[1].revents && n + 1 < LP_COUNT_OF(p)) {
 			p[n] = (struct pollfd){
 				.fd = accept4(fx.listen_fd, NULL, NULL, SOCK_CLOEXEC),
 				.events = POLLIN};
