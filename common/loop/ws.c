@@ -199,7 +199,10 @@ int lp_ws_received(struct lp_ws *ws, const void *in, size_t len)
 
 int lp_ws_writable(struct lp_ws *ws)
 {
+	if (ws->close_sent)
+		return 0; /* a second close would cut the peer off before it has read the first */
 	if (ws->closing) {
+		ws->close_sent = true;
 		lws_close_reason(ws->wsi, (enum lws_close_status)ws->close_code,
 				 (unsigned char *)ws->close_reason, strlen(ws->close_reason));
 		return -1;

@@ -36,6 +36,7 @@ struct lp_ws {
 	bool is_client;
 	bool open;
 	bool closing;
+	bool close_sent;
 	bool reported; /* on_close is done or posted */
 	int close_code;
 	char close_reason[124]; /* the limit of RFC 6455, 5.5 */
