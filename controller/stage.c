@@ -43,7 +43,7 @@ static int stage_open(struct lp_tree *t, struct lp_staged *s, struct lp_err *err
 
 	s->stage = ++t->next_stage;
 	lp_stage_name(s->stage, name);
-	fd = openat(t->stage_fd, name, flags, 0600);
+	fd = openat(t->stage_fd, name, flags, s->e.mode);
 	if (fd < 0) {
 		s->stage = 0;
 		return lp_err_set(err, errno, "%s: cannot stage", s->path);
@@ -51,9 +51,10 @@ static int stage_open(struct lp_tree *t, struct lp_staged *s, struct lp_err *err
 	return fd;
 }
 
-static int set_mode(int fd, const struct lp_staged *s, struct lp_err *err)
+/* Most files have their mode since they were created. */
+static int set_mode(const struct lp_tree *t, int fd, const struct lp_staged *s, struct lp_err *err)
 {
-	return fchmod(fd, s->e.mode) < 0
+	return (s->e.mode & t->umask) != 0 && fchmod(fd, s->e.mode) < 0
 		       ? lp_err_set(err, errno, "%s: cannot set the mode", s->path)
 		       : 0;
 }
@@ -74,7 +75,7 @@ static int stage_file(struct lp_tree *t, struct lp_staged *s, const struct lp_wi
 		r = lp_write_all(fd, op->content.p, op->content.len);
 		if (r < 0)
 			return lp_err_set(err, -r, "%s: cannot stage", s->path);
-		return set_mode(fd, s, err);
+		return set_mode(t, fd, s, err);
 	}
 }
 
@@ -180,7 +181,7 @@ int lp_tree_data(struct lp_tree *t, const struct lp_bytes *content, struct lp_er
 		return 0;
 	d = lp_hasher_get(t->data_hasher);
 	r = lp_digest_equal(&d, &s->e.digest)
-		    ? set_mode(t->data_fd, s, err)
+		    ? set_mode(t, t->data_fd, s, err)
 		    : bad(err, s, "the content does not have the digest that was announced");
 	lp_auto_close(&t->data_fd);
 	t->data_fd = -1;

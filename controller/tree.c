@@ -46,6 +46,8 @@ int lp_tree_open(struct lp_tree **out, const char *path, struct lp_err *err)
 	int r;
 
 	t->root_fd = t->state_fd = t->stage_fd = t->log_fd = t->data_fd = t->parent_fd = -1;
+	t->umask = umask(0);
+	(void)umask(t->umask);
 	t->index = lp_index_create();
 	t->data_hasher = lp_hasher_create();
 	r = open_dirs(t, path, err);

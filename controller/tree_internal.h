@@ -31,6 +31,7 @@ struct lp_tree {
 	size_t n_changed;
 	size_t cap_changed;
 	uint64_t next_stage;
+	mode_t umask; /* of the process */
 	/* The large file whose DATA is under way: the last of ops. */
 	int data_fd; /* -1: none */
 	uint64_t data_left;

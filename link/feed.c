@@ -160,24 +160,6 @@ static void add_link(struct lp_feed *f, struct batch *b, const struct lp_op *op)
 		now_stale(f, op);
 }
 
-/* Reads until the end or max bytes. */
-static int read_piece(int fd, uint8_t *buf, size_t max, size_t *len)
-{
-	*len = 0;
-	while (*len < max) {
-		ssize_t n = read(fd, buf + *len, max - *len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		*len += (size_t)n;
-	}
-	return 0;
-}
-
 static void begin_large(struct lp_feed *f, struct batch *b, const struct lp_op *op, int *fd)
 {
 	(void)posix_fadvise(*fd, 0, 0, POSIX_FADV_SEQUENTIAL);
@@ -211,7 +193,7 @@ static void add_file(struct lp_feed *f, struct batch *b, const struct lp_op *op)
 		return;
 	}
 	/* One byte more than it has, to notice that it grows. */
-	if (read_piece(fd, piece_of(f), (size_t)op->e.size + 1, &len) < 0)
+	if (lp_read_up_to(fd, piece_of(f), (size_t)op->e.size + 1, &len) < 0)
 		len = SIZE_MAX;
 	d = lp_digest_of(f->piece, len == op->e.size ? len : 0);
 	if (len != op->e.size || !lp_digest_equal(&d, &op->e.digest)) {
@@ -289,7 +271,7 @@ static int next_data(struct lp_feed *f, struct lp_buf *out)
 	bool wrong;
 	size_t len;
 
-	wrong = read_piece(f->fd, piece_of(f), want, &len) < 0 || len < want;
+	wrong = lp_read_up_to(f->fd, piece_of(f), want, &len) < 0 || len < want;
 	if (!wrong) {
 		lp_hasher_add(f->hasher, f->piece, len);
 		f->left -= len;

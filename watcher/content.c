@@ -2,6 +2,7 @@
 #include "watcher/content.h"
 
 #include "common/base/lp_clock.h"
+#include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
 
 #include <fcntl.h>
@@ -63,24 +64,6 @@ static int look_link(int dir_fd, const char *name, struct lp_look *out)
 	return 0;
 }
 
-/* Reads up to the end or max bytes; *len says how much came. */
-static int read_up_to(int fd, uint8_t *buf, size_t max, size_t *len)
-{
-	*len = 0;
-	while (*len < max) {
-		ssize_t n = read(fd, buf + *len, max - *len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		*len += (size_t)n;
-	}
-	return 0;
-}
-
 /* The content of a small file in one blob; one byte more is asked for to notice growth. */
 static int read_small(int fd, size_t size, bool keep, struct lp_look *out, uint64_t *got)
 {
@@ -90,7 +73,7 @@ static int read_small(int fd, size_t size, bool keep, struct lp_look *out, uint6
 
 	if (!blob)
 		return -ENOMEM;
-	r = read_up_to(fd, blob->data, size + 1, &len);
+	r = lp_read_up_to(fd, blob->data, size + 1, &len);
 	if (r < 0) {
 		lp_blob_unref(blob);
 		return r;
@@ -114,7 +97,7 @@ static int read_large(int fd, struct lp_look *out, uint64_t *got)
 
 	*got = 0;
 	do {
-		r = read_up_to(fd, piece, PIECE_BYTES, &len);
+		r = lp_read_up_to(fd, piece, PIECE_BYTES, &len);
 		if (r == 0) {
 			lp_hasher_add(hasher, piece, len);
 			*got += len;
@@ -136,20 +119,20 @@ static bool is_racy(const struct lp_stat_sig *sig)
 	return sig->ctime_ns > now_ns - tick_ns || sig->mtime_ns > now_ns - tick_ns;
 }
 
-/* One reading of an open file. Returns 1 when it changed meanwhile. */
-static int read_once(int fd, const struct stat *before, bool want_blob, struct lp_look *out)
+/* One reading of an open file. leased: nobody can write meanwhile. Returns 1 when it changed
+ * meanwhile. */
+static int read_once(int fd, const struct stat *before, bool leased, bool want_blob,
+		     struct lp_look *out)
 {
 	size_t size = (size_t)before->st_size;
 	struct lp_stat_sig sig;
-	struct stat after = {0};
-	uint64_t got;
+	struct stat after = *before;
+	uint64_t got = 0;
 	int r;
 
-	if (lseek(fd, 0, SEEK_SET) < 0)
-		return -errno;
 	r = size <= LP_INLINE_MAX_BYTES ? read_small(fd, size, want_blob, out, &got)
 					: read_large(fd, out, &got);
-	if (r == 0 && fstat(fd, &after) < 0)
+	if (r == 0 && !leased && fstat(fd, &after) < 0)
 		r = -errno;
 	if (r < 0) {
 		lp_blob_unref(out->blob);
@@ -185,7 +168,7 @@ static bool has_rested(const struct stat *st)
  * that means so; others mean that there are no leases here, or none on a file of another user. The
  * kernel reports a closing before it has given up the writer's access, so one that was just
  * reported is asked again for a moment. */
-static bool take_lease(int fd, const struct lp_look_opts *opts)
+static bool take_lease(int fd, const struct lp_look_opts *opts, bool *leased)
 {
 	const struct timespec pause = {.tv_nsec = 20000};
 	struct stat st;
@@ -199,6 +182,7 @@ static bool take_lease(int fd, const struct lp_look_opts *opts)
 			return false;
 		(void)nanosleep(&pause, NULL);
 	}
+	*leased = true;
 	return true;
 }
 
@@ -207,6 +191,7 @@ static int look_file(int dir_fd, const char *name, const struct lp_look_opts *op
 {
 	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	LP_AUTO_CLOSE int fd = openat(dir_fd, name, flags);
+	bool leased = false;
 	struct stat st;
 	int r = 1;
 
@@ -214,18 +199,18 @@ static int look_file(int dir_fd, const char *name, const struct lp_look_opts *op
 		out->state = LP_LOOK_GONE;
 		return errno == ENOENT || errno == ELOOP || errno == ENXIO ? 0 : -errno;
 	}
-	if (!take_lease(fd, opts)) {
+	if (!take_lease(fd, opts, &leased)) {
 		out->state = LP_LOOK_BUSY;
 		return 0;
 	}
 	for (int i = 0; i < READ_TRIES && r == 1; i++) {
-		if (fstat(fd, &st) < 0)
+		if (fstat(fd, &st) < 0 || (i > 0 && lseek(fd, 0, SEEK_SET) < 0))
 			return -errno;
 		if (!S_ISREG(st.st_mode)) {
 			out->state = LP_LOOK_GONE;
 			return 0;
 		}
-		r = read_once(fd, &st, opts->want_blob, out);
+		r = read_once(fd, &st, leased, opts->want_blob, out);
 	}
 	if (r == 1) {
 		out->state = LP_LOOK_BUSY;

@@ -78,6 +78,25 @@ int lp_read_all(int fd, struct lp_buf *buf)
 	}
 }
 
+int lp_read_up_to(int fd, void *buf, size_t max, size_t *len)
+{
+	uint8_t *p = buf;
+	size_t asked;
+	ssize_t n;
+
+	*len = 0;
+	do {
+		asked = max - *len;
+		n = read(fd, p + *len, asked);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		*len += (size_t)n;
+	} while (*len < max && (n < 0 || (size_t)n == asked));
+	return 0;
+}
+
 int lp_read_file(int dir_fd, const char *path, struct lp_buf *buf)
 {
 	LP_AUTO_CLOSE int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);

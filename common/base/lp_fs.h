@@ -25,6 +25,11 @@ int lp_write_all(int fd, const void *data, size_t len) LP_MUST_USE;
  * -errno. */
 int lp_read_all(int fd, struct lp_buf *buf) LP_MUST_USE;
 
+/* Reads a regular file from its position: max bytes, or fewer when it ends before; *len says how
+ * many. A short read is taken for the end, which spares the read that would only find it. Returns 0
+ * or -errno. */
+int lp_read_up_to(int fd, void *buf, size_t max, size_t *len) LP_MUST_USE;
+
 /* Reads the whole file `path` (relative to dir_fd, AT_FDCWD allowed). Returns 0 or -errno. */
 int lp_read_file(int dir_fd, const char *path, struct lp_buf *buf) LP_MUST_USE;
 
