@@ -35,11 +35,6 @@ void lp_ruleset_destroy(struct lp_ruleset *rules)
 	free(rules);
 }
 
-size_t lp_ruleset_count(const struct lp_ruleset *rules)
-{
-	return rules->n;
-}
-
 const struct lp_conf_rule *lp_ruleset_at(const struct lp_ruleset *rules, size_t i)
 {
 	return &rules->rules[i];

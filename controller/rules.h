@@ -12,8 +12,7 @@ struct lp_ruleset; /* opaque */
 struct lp_ruleset *lp_ruleset_create(const struct lp_conf *conf);
 void lp_ruleset_destroy(struct lp_ruleset *rules);
 
-/* How many there are, and the i-th. */
-size_t lp_ruleset_count(const struct lp_ruleset *rules);
+/* The i-th, as lp_ruleset_find counts. */
 const struct lp_conf_rule *lp_ruleset_at(const struct lp_ruleset *rules, size_t i);
 
 /* The index of the first rule that matches the path (clean, relative), or -1. */

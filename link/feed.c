@@ -65,11 +65,6 @@ bool lp_feed_done(const struct lp_feed *f)
 	return f->last_sent;
 }
 
-const struct lp_changeset *lp_feed_changeset(const struct lp_feed *f)
-{
-	return f->cs;
-}
-
 uint64_t lp_feed_sent(const struct lp_feed *f)
 {
 	return f->sent;

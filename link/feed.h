@@ -21,8 +21,6 @@ int lp_feed_next(struct lp_feed *f, struct lp_buf *out) LP_MUST_USE;
 /* Whether all messages have been given out. */
 bool lp_feed_done(const struct lp_feed *f);
 
-const struct lp_changeset *lp_feed_changeset(const struct lp_feed *f);
-
 /* Content bytes given out so far. */
 uint64_t lp_feed_sent(const struct lp_feed *f);
 

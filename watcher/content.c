@@ -116,7 +116,8 @@ static bool is_racy(const struct lp_stat_sig *sig)
 	const int64_t tick_ns = (int64_t)2 * 1000000000;
 	int64_t now_ns = (int64_t)lp_wall_us() * 1000;
 
-	return sig->ctime_ns > now_ns - tick_ns || sig->mtime_ns > now_ns - tick_ns;
+	/* Every write moves ctime, and nobody can set it. */
+	return sig->ctime_ns > now_ns - tick_ns;
 }
 
 /* One reading of an open file. leased: nobody can write meanwhile. Returns 1 when it changed
@@ -159,7 +160,8 @@ static int read_once(int fd, const struct stat *before, bool leased, bool want_b
  * counts as complete. */
 static bool has_rested(const struct stat *st)
 {
-	return (uint64_t)st->st_mtim.tv_sec * 1000000 + (uint64_t)st->st_mtim.tv_nsec / 1000 +
+	/* Not by mtime, which anybody may set, into the future too. */
+	return (uint64_t)st->st_ctim.tv_sec * 1000000 + (uint64_t)st->st_ctim.tv_nsec / 1000 +
 		       1000000 <
 	       lp_wall_us();
 }
