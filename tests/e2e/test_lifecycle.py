@@ -135,6 +135,27 @@ class Controller(e2e.Case):
         address = program.wait_event("listening")["address"]
         self.assertTrue(address.endswith(f":{port}"), address)
 
+    def test_options_come_from_variables_and_flags_go_before_them(self):
+        tree = self.dir / "tree"
+        tree.mkdir()
+        e2e.write(tree / "livepush.yml", "command: [false]\n")
+        e2e.write(tree / "app.py", (e2e.EXAMPLES / "hello/app.py").read_text())
+        from_variable, from_flag = e2e.free_port(), e2e.free_port()
+        env = {"LIVEPUSH_SECRET": e2e.SECRET, "LIVEPUSH_TREE": str(tree),
+               "LIVEPUSH_LISTEN": f"127.0.0.1:{from_variable}",
+               "LIVEPUSH_COMMAND": "exec python3 app.py"}
+        program = self.start(e2e.CONTROLLER, env=env)
+        self.assertTrue(program.wait_event("listening")["address"].endswith(f":{from_variable}"))
+        # The file's command would never answer.
+        e2e.wait_for(lambda: "Hello" in (e2e.body_of(f"http://127.0.0.1:{from_variable}/") or ""))
+        program.process.terminate()
+        program.wait(e2e.PATIENCE)
+        program = self.start(e2e.CONTROLLER, "--listen", f"127.0.0.1:{from_flag}", env=env)
+        self.assertTrue(program.wait_event("listening")["address"].endswith(f":{from_flag}"))
+        done = self.livepush("flush", "nobody", env={"LIVEPUSH_TIMEOUT": "soon"})
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn("soon", done.stderr)
+
     def test_the_app_never_sees_the_secret(self):
         tree = self.dir / "tree"
         tree.mkdir()
