@@ -21,6 +21,12 @@ struct lp_px_chunk {
 	uint64_t left;     /* bytes of the current chunk */
 };
 
+/* Whether a chunk may begin with the next byte. */
+static inline bool lp_px_chunk_between(const struct lp_px_chunk *c)
+{
+	return c->state == 0 && c->digits == 0;
+}
+
 /* What one step found: len bytes that are framing, or content when is_data. */
 struct lp_px_chunk_step {
 	size_t len;

@@ -1,4 +1,4 @@
-/* proxy/conn.c: client connections: reading a request head, routing it, holding it. */
+/* proxy/conn.c: client connections: reading a request head and routing it. */
 #include "proxy/conn.h"
 
 #include "common/base/lp_mem.h"
@@ -11,17 +11,14 @@
 
 #define MAX_ROUNDS 16 /* of one connection before the others get their turn */
 
+/* RFC 9113 section 3.4. */
+static const char http2_preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+#define HTTP2_PREFACE_BYTES (sizeof(http2_preface) - 1)
+
 void lp_px_wait(struct lp_px_conn *c, enum lp_px_wait wait)
 {
+	c->waits_for = wait;
 	lp_px_timer_set(&c->proxy->waits[wait], &c->timer, c->proxy->now_ms);
-}
-
-static void unhold(struct lp_px_conn *c)
-{
-	if (!lp_px_link_on(&c->held))
-		return;
-	lp_px_link_drop(&c->held);
-	atomic_fetch_sub_explicit(&c->proxy->n_held, 1, memory_order_relaxed);
 }
 
 void lp_px_conn_close(struct lp_px_conn *c, bool abort)
@@ -35,7 +32,7 @@ void lp_px_conn_close(struct lp_px_conn *c, bool abort)
 		lp_px_upconn_close(c->up);
 	c->up = NULL;
 	lp_px_upstream_leave(p, c);
-	unhold(c);
+	lp_px_unhold(c);
 	lp_px_timer_clear(&c->timer);
 	lp_px_link_drop(&c->ready);
 	lp_px_buf_finish(&c->replay);
@@ -47,38 +44,6 @@ void lp_px_conn_close(struct lp_px_conn *c, bool abort)
 	lp_px_list_push(&p->dead_conns, &c->link);
 	atomic_fetch_sub_explicit(&p->n_conns, 1, memory_order_relaxed);
 	lp_px_listen_resume(p);
-}
-
-/* Answers a request whose head is still in the input, or in c->replay, with 503. */
-static void give_up_hold(struct lp_px_conn *c, const char *cause, const char *text)
-{
-	ptrdiff_t end =
-		lp_px_http_find_end(&c->scan, lp_px_buf_at(&c->s.in), lp_px_buf_len(&c->s.in));
-
-	if (!lp_px_buf_len(&c->replay) && end > 0)
-		lp_px_buf_drop(&c->s.in, (size_t)end);
-	lp_px_respond(c, 503, cause, text);
-}
-
-static void hold(struct lp_px_conn *c)
-{
-	struct lp_proxy *p = c->proxy;
-	uint32_t hold_ms = atomic_load_explicit(&p->hold_ms, memory_order_relaxed);
-
-	if (p->waits[LP_PX_WAIT_HOLD].after_ms != hold_ms)
-		lp_px_timeq_change(&p->waits[LP_PX_WAIT_HOLD], hold_ms, p->now_ms);
-	if (!c->held_before) {
-		if (atomic_load_explicit(&p->n_held, memory_order_relaxed) >=
-		    p->opts.limits.max_held) {
-			give_up_hold(c, "too many requests wait for the app", NULL);
-			return;
-		}
-		lp_px_wait(c, LP_PX_WAIT_HOLD);
-	}
-	c->held_before = true;
-	c->state = LP_PX_HELD;
-	lp_px_list_push(&p->held, &c->held);
-	atomic_fetch_add_explicit(&p->n_held, 1, memory_order_relaxed);
 }
 
 /* Sends c->replay where the route says; anything but FORWARD and HOLD is answered. */
@@ -124,7 +89,7 @@ void lp_px_conn_reroute(struct lp_px_conn *c)
 	}
 	route = find_route(p);
 	if (must_hold(p, route))
-		hold(c);
+		lp_px_hold(c);
 	else
 		follow(c, route);
 }
@@ -135,6 +100,8 @@ static int keep_small_body(struct lp_px_conn *c)
 {
 	int r = lp_px_flow_scan(&c->req, &c->s.in, LP_PX_IN_OPEN, NULL);
 
+	if (r == 0 && lp_px_body_is_too_large(c, c->req.cleared))
+		return -EMSGSIZE;
 	if (r < 0 || !c->req.done || !c->req.cleared || c->req.cleared > LP_PX_BLOCK_BYTES)
 		return r;
 	r = lp_px_buf_reserve(&c->replay, c->req.cleared, SIZE_MAX / 2);
@@ -156,12 +123,27 @@ static int prepare(struct lp_px_conn *c, size_t head_len)
 	c->replay.cache = &c->proxy->cache;
 	r = lp_px_rewrite_request(&c->replay, &c->proxy->head, &origin);
 	lp_px_buf_drop(&c->s.in, head_len);
+	if (r == 0 && c->proxy->head.body == LP_PX_BODY_LENGTH &&
+	    lp_px_body_is_too_large(c, c->proxy->head.length))
+		r = -EMSGSIZE;
 	if (r == 0)
 		r = keep_small_body(c);
 	if (r == 0)
 		return 0;
 	c->keep_alive = false;
-	return r == -EBADMSG ? 400 : 503;
+	return r == -EBADMSG ? 400 : r == -EMSGSIZE ? 413 : 503;
+}
+
+static const char *cause_of(int status)
+{
+	switch (status) {
+	case 400:
+		return "invalid chunked body";
+	case 413:
+		return "the request body is too large";
+	default:
+		return "out of memory";
+	}
 }
 
 static void take_facts(struct lp_px_conn *c)
@@ -188,7 +170,7 @@ static void dispatch(struct lp_px_conn *c, size_t head_len)
 
 	take_facts(c);
 	if (must_hold(p, route)) {
-		hold(c);
+		lp_px_hold(c);
 		return;
 	}
 	if (route && route->kind == LP_ROUTE_FORWARD)
@@ -196,8 +178,7 @@ static void dispatch(struct lp_px_conn *c, size_t head_len)
 	else
 		lp_px_buf_drop(&c->s.in, head_len);
 	if (status)
-		lp_px_respond(c, status, status == 400 ? "invalid chunked body" : "out of memory",
-			      NULL);
+		lp_px_respond(c, status, cause_of(status), NULL);
 	else
 		follow(c, route);
 }
@@ -259,6 +240,52 @@ static bool take_head(struct lp_px_conn *c)
 	return true;
 }
 
+bool lp_px_conn_is_stream(const struct lp_px_conn *c)
+{
+	return c->state == LP_PX_TUNNEL || c->is_http2 ||
+	       (c->state == LP_PX_RUN && c->res_begun && c->is_stream);
+}
+
+/* Whether the input is HTTP/2 with prior knowledge, as far as it has come. */
+static bool begins_http2(const struct lp_px_buf *in)
+{
+	size_t len =
+		lp_px_buf_len(in) < HTTP2_PREFACE_BYTES ? lp_px_buf_len(in) : HTTP2_PREFACE_BYTES;
+
+	/* A method begins with "PR" as well; "PRI" is none. */
+	return len >= 3 && memcmp(lp_px_buf_at(in), http2_preface, len) == 0;
+}
+
+/* Sends the whole connection where "/" goes. We speak no HTTP/2, so whatever cannot be done ends
+ * the connection. */
+static void take_http2(struct lp_px_conn *c)
+{
+	struct lp_proxy *p = c->proxy;
+	struct lp_px_route *route = NULL;
+	const struct lp_px_span any = {"", 0}, root = {"/", 1};
+
+	if (p->table)
+		route = lp_px_table_find(p->table, any, root);
+	if (must_hold(p, route)) {
+		lp_px_hold(c);
+		return;
+	}
+	c->replay.cache = &p->cache;
+	if (!route || route->kind != LP_ROUTE_FORWARD ||
+	    lp_px_buf_reserve(&c->replay, HTTP2_PREFACE_BYTES, LP_PX_BLOCK_BYTES) < 0) {
+		lp_px_conn_close(c, false);
+		return;
+	}
+	atomic_fetch_add_explicit(&p->n_requests, 1, memory_order_relaxed);
+	lp_px_buf_put(&c->replay, http2_preface, HTTP2_PREFACE_BYTES);
+	lp_px_buf_drop(&c->s.in, HTTP2_PREFACE_BYTES);
+	c->is_http2 = true;
+	c->is_safe = false;
+	lp_px_timer_clear(&c->timer);
+	lp_px_upstream_enter(lp_px_route_pick(route)->upstream, c);
+	lp_px_exchange_start(c, true);
+}
+
 /* Drops the empty lines that may stand before a request line (RFC 9112 section 2.2). */
 static void skip_empty_lines(struct lp_px_buf *in)
 {
@@ -286,6 +313,12 @@ static bool step_head(struct lp_px_conn *c)
 	first = *lp_px_buf_at(in);
 	if (first == '\r' && lp_px_buf_len(in) == 1)
 		return await_head(c) || moved;
+	if (begins_http2(in)) {
+		if (lp_px_buf_len(in) < HTTP2_PREFACE_BYTES)
+			return await_head(c) || moved;
+		take_http2(c);
+		return true;
+	}
 	if (first >= 'A' && first <= 'Z')
 		return take_head(c) || moved;
 	refuse(c, 400, "this is not HTTP");
@@ -313,6 +346,47 @@ static bool step(struct lp_px_conn *c)
 	return false;
 }
 
+/* Sets the deadline for what a running request waits for now. */
+static void set_deadline(struct lp_px_conn *c)
+{
+	bool is_set = lp_px_link_on(&c->timer.link);
+	enum lp_px_wait wait;
+
+	if (!c->req.done)
+		wait = LP_PX_WAIT_BODY;
+	else if (c->s.hup)
+		wait = LP_PX_WAIT_GONE;
+	else if (!c->res_begun)
+		wait = LP_PX_WAIT_RESPONSE;
+	else
+		return;
+	/* An upstream that does not take the body is not the client's fault. */
+	if (wait == LP_PX_WAIT_BODY && c->req.cleared)
+		lp_px_timer_clear(&c->timer);
+	else if (!is_set || c->waits_for != wait)
+		lp_px_wait(c, wait);
+}
+
+/* The deadline of a running request has passed. */
+static void expire_running(struct lp_px_conn *c)
+{
+	switch (c->waits_for) {
+	case LP_PX_WAIT_CONNECT:
+		lp_px_exchange_fail(c, "connecting to the upstream took too long", false);
+		break;
+	case LP_PX_WAIT_BODY:
+		c->keep_alive = false;
+		lp_px_respond(c, 408, "the request body took too long", NULL);
+		break;
+	case LP_PX_WAIT_RESPONSE:
+		lp_px_respond(c, 504, "the upstream took too long to answer", NULL);
+		break;
+	default:
+		lp_px_conn_close(c, false);
+		break;
+	}
+}
+
 void lp_px_conn_pump(struct lp_px_conn *c)
 {
 	for (int i = 0; step(c); i++) {
@@ -322,8 +396,8 @@ void lp_px_conn_pump(struct lp_px_conn *c)
 			lp_px_list_push(&c->proxy->ready, &c->ready);
 		return;
 	}
-	if (c->state == LP_PX_RUN && c->s.hup && c->req.done && !lp_px_link_on(&c->timer.link))
-		lp_px_wait(c, LP_PX_WAIT_GONE);
+	if (c->state == LP_PX_RUN && c->up && !c->up->connecting)
+		set_deadline(c);
 }
 
 static void on_event(struct lp_px_sock *s, uint32_t events)
@@ -341,7 +415,7 @@ static void on_event(struct lp_px_sock *s, uint32_t events)
 
 void lp_px_conn_release(struct lp_px_conn *c)
 {
-	unhold(c);
+	lp_px_unhold(c);
 	if (lp_px_buf_len(&c->replay)) {
 		lp_px_conn_reroute(c);
 	} else {
@@ -361,17 +435,14 @@ void lp_px_conn_expire(struct lp_px_conn *c)
 			lp_px_conn_close(c, false);
 		break;
 	case LP_PX_HELD:
-		unhold(c);
-		give_up_hold(c, "the app is not ready", "the app is not ready; try again");
+		lp_px_unhold(c);
+		lp_px_hold_give_up(c, "the app is not ready", "the app is not ready; try again");
 		break;
 	case LP_PX_REDIAL:
 		lp_px_exchange_start(c, true);
 		break;
 	case LP_PX_RUN:
-		if (c->up && c->up->connecting)
-			lp_px_exchange_fail(c, "connecting to the upstream took too long", false);
-		else
-			lp_px_conn_close(c, false);
+		expire_running(c);
 		break;
 	case LP_PX_TUNNEL:
 	case LP_PX_FLUSH:

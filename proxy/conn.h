@@ -10,12 +10,27 @@
 #define LP_PROXY_CONN_H
 
 #include "proxy/flow.h"
+#include "proxy/frames.h"
 #include "proxy/list.h"
 #include "proxy/sock.h"
 #include "proxy/timeq.h"
 #include "proxy/upstream.h"
 
 #include <netinet/in.h>
+
+/* Deadlines by their length. */
+enum lp_px_wait {
+	LP_PX_WAIT_HEAD,     /* for the rest of a head */
+	LP_PX_WAIT_IDLE,     /* for a request */
+	LP_PX_WAIT_BODY,     /* for more of a request's body */
+	LP_PX_WAIT_HOLD,     /* for another table */
+	LP_PX_WAIT_CONNECT,  /* for an upstream */
+	LP_PX_WAIT_REDIAL,   /* until a full unix socket is tried again */
+	LP_PX_WAIT_RESPONSE, /* for the head of a response */
+	LP_PX_WAIT_GONE,     /* for the response, after the client has closed its sending side */
+	LP_PX_WAIT_LINGER,   /* for the client to read an early answer */
+	LP_PX_WAIT_COUNT_,
+};
 
 enum lp_px_state {
 	LP_PX_HEAD,   /* waits for or reads a request head */
@@ -57,10 +72,15 @@ struct lp_px_conn {
 	bool is_head;
 	bool is_safe;
 	bool wants_upgrade;
+	bool is_http2;  /* the whole connection is one tunnel */
+	bool is_stream; /* the response is an event stream */
+	bool ending;    /* to be ended at the next place where a stream or tunnel can be */
 	bool res_begun; /* the final response head was written */
 	bool res_seen;  /* the upstream has answered something */
 	bool up_keep_alive;
 	struct lp_px_scan res_scan;
+	struct lp_px_frames frames; /* of a tunnel, from the upstream */
+	enum lp_px_wait waits_for;  /* while the timer runs */
 };
 
 /* Takes an accepted descriptor. */
@@ -71,6 +91,12 @@ void lp_px_conn_pump(struct lp_px_conn *c);
 
 /* What is due. */
 void lp_px_conn_expire(struct lp_px_conn *c);
+
+/* hold.c: has the request whose head is in the input, or in c->replay, wait for another table, or
+ * answers 503 when too many do. unhold takes it out of the queue; give_up answers it with 503. */
+void lp_px_hold(struct lp_px_conn *c);
+void lp_px_unhold(struct lp_px_conn *c);
+void lp_px_hold_give_up(struct lp_px_conn *c, const char *cause, const char *text);
 
 /* Routes a held request by the table in force. */
 void lp_px_conn_release(struct lp_px_conn *c);
@@ -91,6 +117,19 @@ bool lp_px_exchange_step(struct lp_px_conn *c);
 /* The upstream connection failed or was cut: tries again where that is safe (cut: never), otherwise
  * answers 502 or cuts the client. */
 void lp_px_exchange_fail(struct lp_px_conn *c, const char *cause, bool cut);
+
+/* Ends a response or tunnel whose upstream goes away where it can be ended well: what the client is
+ * still to get stands in its output. */
+void lp_px_exchange_finish_early(struct lp_px_conn *c);
+
+/* Whether a request body of that many bytes is more than the limit allows. */
+bool lp_px_body_is_too_large(const struct lp_px_conn *c, uint64_t bytes);
+
+/* Whether the connection carries a tunnel or an event stream. */
+bool lp_px_conn_is_stream(const struct lp_px_conn *c);
+
+/* From here on the bytes are nobody's business but for where the upstream's frames begin. */
+void lp_px_tunnel_begin(struct lp_px_conn *c, enum lp_px_framing framing);
 
 /* One step of TUNNEL. */
 bool lp_px_tunnel_step(struct lp_px_conn *c);

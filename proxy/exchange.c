@@ -6,6 +6,13 @@
 
 #define MAX_DIALS 4 /* upstream connections for one request */
 
+bool lp_px_body_is_too_large(const struct lp_px_conn *c, uint64_t bytes)
+{
+	uint64_t max = c->proxy->opts.limits.max_body_bytes;
+
+	return max > 0 && bytes > max;
+}
+
 /* Whether the request may be sent again, on another connection, without running twice. */
 static bool may_retry(const struct lp_px_conn *c, const struct lp_px_upconn *uc)
 {
@@ -32,6 +39,7 @@ void lp_px_exchange_fail(struct lp_px_conn *c, const char *cause, bool cut)
 {
 	struct lp_px_upconn *uc = c->up;
 	bool retry = !cut && uc && may_retry(c, uc);
+	bool timed_out = uc && uc->connecting && !cut;
 
 	if (retry)
 		take_back(c, uc);
@@ -40,7 +48,7 @@ void lp_px_exchange_fail(struct lp_px_conn *c, const char *cause, bool cut)
 		lp_px_upconn_close(uc);
 	lp_px_timer_clear(&c->timer);
 	if (!retry) {
-		lp_px_respond(c, 502, cause, NULL);
+		lp_px_respond(c, timed_out ? 504 : 502, cause, NULL);
 	} else if (c->upstream->retired) {
 		lp_px_upstream_leave(c->proxy, c);
 		lp_px_conn_reroute(c);
@@ -112,6 +120,8 @@ static bool step_request(struct lp_px_conn *c)
 		int r;
 
 		moved = lp_px_sock_fill(&c->s, LP_PX_BULK_BYTES);
+		if (moved)
+			lp_px_timer_clear(&c->timer);
 		r = lp_px_flow_scan(&c->req, &c->s.in, lp_px_sock_input(&c->s), NULL);
 		if (r == -EBADMSG) {
 			c->keep_alive = false;
@@ -120,6 +130,11 @@ static bool step_request(struct lp_px_conn *c)
 		}
 		if (r < 0) {
 			lp_px_conn_close(c, false);
+			return true;
+		}
+		if (lp_px_body_is_too_large(c, c->body_sent + c->req.cleared)) {
+			c->keep_alive = false;
+			lp_px_respond(c, 413, "the request body is too large", NULL);
 			return true;
 		}
 	}
@@ -153,10 +168,11 @@ static int begin_response(struct lp_px_conn *c)
 	reply.keep_alive = c->keep_alive;
 	lp_px_flow_init(&c->res, h->body, form, h->length);
 	c->res_begun = true;
+	c->is_stream = h->is_event_stream;
+	lp_px_timer_clear(&c->timer);
 	return lp_px_rewrite_response(&c->s.out, h, &reply);
 }
 
-/* 101: from here on the bytes are nobody's business. */
 static int begin_tunnel(struct lp_px_conn *c)
 {
 	struct lp_px_reply reply = {.client_minor = c->minor, .upgrade = true};
@@ -164,8 +180,9 @@ static int begin_tunnel(struct lp_px_conn *c)
 	if (!c->wants_upgrade)
 		return -EBADMSG;
 	c->res_begun = true;
-	c->state = LP_PX_TUNNEL;
-	lp_px_timer_clear(&c->timer);
+	lp_px_tunnel_begin(c, lp_px_span_is(c->proxy->head.upgrade, "websocket")
+				      ? LP_PX_FRAMES_WEBSOCKET
+				      : LP_PX_FRAMES_UNKNOWN);
 	return lp_px_rewrite_response(&c->s.out, &c->proxy->head, &reply);
 }
 
@@ -238,6 +255,38 @@ static void finish(struct lp_px_conn *c)
 	c->state = LP_PX_FLUSH;
 }
 
+/* Whether an event stream can be ended here without its client taking it for cut: between two
+ * chunks that went out whole, or where it ends by closing anyway. */
+static bool may_end_stream(const struct lp_px_conn *c)
+{
+	if (!c->ending || !c->is_stream || c->res.cleared)
+		return false;
+	if (c->res.form == LP_PX_RAW && c->res.kind == LP_PX_BODY_CHUNKED)
+		return lp_px_chunk_between(&c->res.chunk);
+	return c->res.kind == LP_PX_BODY_CLOSE || c->res.form == LP_PX_DECHUNK;
+}
+
+static void end_stream(struct lp_px_conn *c)
+{
+	static const char last_chunk[] = "0\r\n\r\n";
+	bool chunked = c->minor > 0;
+
+	if (chunked && lp_px_buf_reserve(&c->s.out, 5, 2 * LP_PX_BULK_BYTES) == 0)
+		lp_px_buf_put(&c->s.out, last_chunk, 5);
+	lp_px_exchange_finish_early(c);
+}
+
+void lp_px_exchange_finish_early(struct lp_px_conn *c)
+{
+	lp_px_upconn_close(c->up);
+	c->up = NULL;
+	lp_px_upstream_leave(c->proxy, c);
+	lp_px_timer_clear(&c->timer);
+	c->keep_alive = false;
+	c->req.done = false; /* the client may say something yet, which nobody reads */
+	c->state = LP_PX_FLUSH;
+}
+
 static bool step_response(struct lp_px_conn *c)
 {
 	struct lp_px_sock *s = &c->up->s;
@@ -253,6 +302,10 @@ static bool step_response(struct lp_px_conn *c)
 		lp_px_conn_close(c, c->res.kind == LP_PX_BODY_CLOSE);
 		return true;
 	}
+	if (may_end_stream(c) && !c->res.done) {
+		end_stream(c);
+		return true;
+	}
 	if (!c->res.done || c->res.cleared)
 		return moved;
 	finish(c);
@@ -265,6 +318,10 @@ bool lp_px_exchange_step(struct lp_px_conn *c)
 
 	if (c->up->connecting)
 		return false;
+	if (c->is_http2) {
+		lp_px_tunnel_begin(c, LP_PX_FRAMES_HTTP2);
+		return true;
+	}
 	moved = step_request(c);
 	if (c->state != LP_PX_RUN || !c->up || c->up->connecting)
 		return true;

@@ -19,6 +19,7 @@ static const struct {
 } known_fields[] = {
 	{LITERAL("connection"), LP_PX_F_CONNECTION, true},
 	{LITERAL("content-length"), LP_PX_F_CONTENT_LENGTH, false},
+	{LITERAL("content-type"), LP_PX_F_CONTENT_TYPE, false},
 	{LITERAL("expect"), LP_PX_F_EXPECT, false},
 	{LITERAL("host"), LP_PX_F_HOST, false},
 	{LITERAL("http2-settings"), LP_PX_F_HOP, true},
@@ -436,6 +437,21 @@ int lp_px_http_parse_request(struct lp_px_head *head, const char *buf, size_t le
 	return 0;
 }
 
+static bool is_event_stream(const struct lp_px_head *h)
+{
+	static const char type[] = "text/event-stream";
+	const size_t len = sizeof(type) - 1;
+
+	for (size_t i = 0; i < h->n_fields; i++) {
+		struct lp_px_span v = h->fields[i].value;
+
+		if (h->fields[i].id == LP_PX_F_CONTENT_TYPE)
+			return v.len >= len && strncasecmp(v.at, type, len) == 0 &&
+			       (v.len == len || v.at[len] == ';' || lp_px_is_blank(v.at[len]));
+	}
+	return false;
+}
+
 int lp_px_http_parse_response(struct lp_px_head *head, const char *buf, size_t len, bool to_head,
 			      const char **cause)
 {
@@ -457,6 +473,7 @@ int lp_px_http_parse_response(struct lp_px_head *head, const char *buf, size_t l
 	if (fr.n_codings > 1 || (fr.n_codings && !fr.chunked_last))
 		return refuse(cause, -EBADMSG, "unsupported Transfer-Encoding");
 	head->length = fr.length;
+	head->is_event_stream = is_event_stream(head);
 	if (to_head || head->status < 200 || head->status == 204 || head->status == 304)
 		head->body = LP_PX_BODY_NONE;
 	else if (fr.n_codings)

@@ -17,6 +17,7 @@ enum lp_px_field_id {
 	LP_PX_F_OTHER,
 	LP_PX_F_CONNECTION,
 	LP_PX_F_CONTENT_LENGTH,
+	LP_PX_F_CONTENT_TYPE,
 	LP_PX_F_EXPECT,
 	LP_PX_F_FORWARDED_FOR,
 	LP_PX_F_FORWARDED_HOST,
@@ -56,7 +57,8 @@ struct lp_px_head {
 	bool is_head;    /* method HEAD */
 	bool is_safe;    /* idempotent method (RFC 9110 section 9.2.2) */
 	bool wants_upgrade;
-	bool expects; /* Expect is there */
+	bool expects;         /* Expect is there */
+	bool is_event_stream; /* Content-Type: text/event-stream */
 	enum lp_px_body body;
 	uint64_t length; /* for LP_PX_BODY_LENGTH */
 	struct lp_px_field fields[LP_PX_MAX_FIELDS];

@@ -4,8 +4,9 @@
  *
  * Answers of its own carry X-Livepush-Error with the cause. A request is sent a second time, on a
  * fresh connection, only where a pooled one turned out closed and the upstream cannot have run it,
- * or its method may run twice. A client that closes its sending side gets the response if that
- * comes within five seconds. */
+ * or its method may run twice. Upgraded connections become tunnels, and so does a whole connection
+ * that begins as HTTP/2 with prior knowledge: it goes by the route of "/" without host. A client
+ * that closes its sending side gets the response if that comes within five seconds. */
 #ifndef LP_PROXY_PROXY_H
 #define LP_PROXY_PROXY_H
 
@@ -65,15 +66,19 @@ struct lp_proxy_route {
 
 /* Limits; a zero takes the default in brackets. */
 struct lp_proxy_limits {
-	uint32_t hold_ms;            /* [30000] longest wait at a HOLD route */
-	uint32_t max_held;           /* [1024] requests waiting at once; more get 503 */
-	uint32_t max_conns;          /* [10000] client connections */
-	uint32_t max_header_bytes;   /* [65536] request line and headers: 431 beyond, 414 for the
-					target */
-	uint32_t header_timeout_ms;  /* [30000] first byte to end of headers: 408 */
-	uint32_t idle_timeout_ms;    /* [90000] keep-alive connection without a request */
-	uint32_t connect_timeout_ms; /* [5000] */
-	uint32_t max_idle_upstream;  /* [64] pooled idle connections per upstream */
+	uint32_t hold_ms;             /* [30000] longest wait at a HOLD route */
+	uint32_t max_held;            /* [1024] requests waiting at once; more get 503 */
+	uint32_t max_conns;           /* [10000] client connections */
+	uint32_t max_header_bytes;    /* [65536] request line and headers: 431 beyond, 414 for the
+					 target */
+	uint32_t header_timeout_ms;   /* [30000] first byte to end of headers: 408 */
+	uint32_t idle_timeout_ms;     /* [90000] keep-alive connection without a request */
+	uint32_t body_timeout_ms;     /* [60000] without a byte of a request's body: 408 */
+	uint32_t connect_timeout_ms;  /* [5000] 504 */
+	uint32_t response_timeout_ms; /* [900000] end of the request to the head of its response:
+					 504 */
+	uint32_t max_idle_upstream;   /* [64] pooled idle connections per upstream */
+	uint64_t max_body_bytes;      /* [0: any] of a request: 413 beyond */
 };
 
 /* on_drained: the upstream `id` is in no route any more and its last request has ended (tunnels
@@ -114,6 +119,14 @@ void lp_proxy_set_hold(struct lp_proxy *p, uint32_t hold_ms);
 /* Closes what still runs on a retired upstream: requests without a response get 502, others are
  * cut. on_drained follows. Any thread. */
 void lp_proxy_cut(struct lp_proxy *p, uint64_t id);
+
+/* The same for plain requests only: upgraded connections, HTTP/2 and event streams go on. */
+void lp_proxy_cut_requests(struct lp_proxy *p, uint64_t id);
+
+/* Ends what goes on for long on a retired upstream, each at its next boundary: WebSockets get Close
+ * 1012 (service restart), event streams their last chunk, HTTP/2 connections GOAWAY (they end with
+ * their last stream), other tunnels the end of the stream. Plain requests go on. Any thread. */
+void lp_proxy_end_streams(struct lp_proxy *p, uint64_t id);
 
 struct lp_proxy_stats {
 	uint64_t requests;

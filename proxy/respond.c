@@ -34,7 +34,7 @@ void lp_px_respond(struct lp_px_conn *c, int status, const char *cause, const ch
 	lp_px_buf_finish(&c->replay);
 	if (status >= 500)
 		atomic_fetch_add_explicit(&p->n_failed, 1, memory_order_relaxed);
-	if (c->res_begun) {
+	if (c->res_begun || c->is_http2) {
 		lp_px_conn_close(c, true);
 		return;
 	}
@@ -59,6 +59,8 @@ static void next_request(struct lp_px_conn *c)
 	c->timing = false;
 	c->held_before = false;
 	c->res_begun = false;
+	c->is_stream = false;
+	c->ending = false;
 	lp_px_buf_relax(&c->s.out);
 	lp_px_buf_relax(&c->s.in);
 	lp_px_wait(c, LP_PX_WAIT_IDLE);

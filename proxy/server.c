@@ -52,44 +52,54 @@ static void apply(struct lp_proxy *p, struct lp_px_table *t)
 		lp_px_conn_release(LP_CONTAINER_OF(l, struct lp_px_conn, held));
 }
 
-/* Ends what runs on a retired upstream. */
-static void cut(struct lp_proxy *p, uint64_t id)
+/* Does what is ordered with one request of a retired upstream. It may leave the upstream. */
+static void obey(struct lp_px_conn *c, enum lp_px_order_kind kind)
 {
-	struct lp_px_upstream *up = lp_px_upstreams_find(&p->upstreams, id);
+	bool is_stream = lp_px_conn_is_stream(c);
+
+	if (kind == LP_PX_ORDER_END_STREAMS && is_stream)
+		c->ending = true;
+	else if (kind == LP_PX_ORDER_CUT || (kind == LP_PX_ORDER_CUT_REQUESTS && !is_stream))
+		lp_px_exchange_fail(c, "the upstream was stopped", true);
+	else
+		return;
+	lp_px_conn_pump(c);
+}
+
+static void follow_order(struct lp_proxy *p, const struct lp_px_order *order)
+{
+	struct lp_px_upstream *up = lp_px_upstreams_find(&p->upstreams, order->id);
+	struct lp_px_link *l, *next;
 
 	if (!up || !up->retired)
 		return;
-	while (!lp_px_list_empty(&up->running)) {
-		struct lp_px_conn *c =
-			LP_CONTAINER_OF(up->running.next, struct lp_px_conn, running);
-
-		lp_px_exchange_fail(c, "the upstream was stopped", true);
-		lp_px_conn_pump(c);
+	for (l = up->running.next; l != &up->running; l = next) {
+		next = l->next;
+		obey(LP_CONTAINER_OF(l, struct lp_px_conn, running), order->kind);
 	}
 }
 
-/* Does what other threads have posted. A cut goes before a table that was posted after it. */
+/* Does what other threads have posted. An order goes before a table that was posted after it. */
 static void run_posted(struct lp_proxy *p)
 {
 	struct lp_px_table *t;
 
 	for (;;) {
-		uint64_t *ids;
+		struct lp_px_order *orders;
 		size_t n;
 
 		(void)pthread_mutex_lock(&p->lock);
-		ids = p->cuts;
-		n = p->n_cuts;
-		p->cuts = NULL;
-		p->n_cuts = 0;
-		p->cuts_cap = 0;
+		orders = p->orders;
+		n = p->n_orders;
+		p->orders = NULL;
+		p->n_orders = p->cap_orders = 0;
 		t = p->posted;
 		if (t)
 			p->posted = t->next;
 		(void)pthread_mutex_unlock(&p->lock);
 		for (size_t i = 0; i < n; i++)
-			cut(p, ids[i]);
-		free(ids);
+			follow_order(p, &orders[i]);
+		free(orders);
 		if (!t)
 			return;
 		apply(p, t);
@@ -224,6 +234,8 @@ static void init_fields(struct lp_proxy *p, const struct lp_proxy_opts *opts)
 	or_default(&l->header_timeout_ms, 30000);
 	or_default(&l->idle_timeout_ms, 90000);
 	or_default(&l->connect_timeout_ms, 5000);
+	or_default(&l->body_timeout_ms, 60000);
+	or_default(&l->response_timeout_ms, 900000);
 	or_default(&l->max_idle_upstream, 64);
 	p->epoll_fd = -1;
 	p->event.fd = -1;
@@ -236,6 +248,8 @@ static void init_fields(struct lp_proxy *p, const struct lp_proxy_opts *opts)
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_HOLD], l->hold_ms);
 	atomic_store_explicit(&p->hold_ms, l->hold_ms, memory_order_relaxed);
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_CONNECT], l->connect_timeout_ms);
+	lp_px_timeq_init(&p->waits[LP_PX_WAIT_BODY], l->body_timeout_ms);
+	lp_px_timeq_init(&p->waits[LP_PX_WAIT_RESPONSE], l->response_timeout_ms);
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_REDIAL], REDIAL_MS);
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_GONE], GONE_MS);
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_LINGER], LINGER_MS);
@@ -309,7 +323,7 @@ static void dispose(struct lp_proxy *p)
 		p->posted = t->next;
 		lp_px_table_destroy(t);
 	}
-	free(p->cuts);
+	free(p->orders);
 	lp_px_cache_finish(&p->cache);
 	if (p->listener.fd >= 0 && p->opts.listen.u.any.sa_family == AF_UNIX)
 		(void)unlink(p->opts.listen.u.un.sun_path);
@@ -377,13 +391,28 @@ int lp_proxy_set_routes(struct lp_proxy *p, const struct lp_proxy_route *routes,
 	return 0;
 }
 
-void lp_proxy_cut(struct lp_proxy *p, uint64_t id)
+static void post_order(struct lp_proxy *p, uint64_t id, enum lp_px_order_kind kind)
 {
 	(void)pthread_mutex_lock(&p->lock);
-	lp_grow(&p->cuts, &p->cuts_cap, p->n_cuts + 1, sizeof(*p->cuts));
-	p->cuts[p->n_cuts++] = id;
+	lp_grow(&p->orders, &p->cap_orders, p->n_orders + 1, sizeof(*p->orders));
+	p->orders[p->n_orders++] = (struct lp_px_order){.kind = kind, .id = id};
 	(void)pthread_mutex_unlock(&p->lock);
 	wake(p);
+}
+
+void lp_proxy_cut(struct lp_proxy *p, uint64_t id)
+{
+	post_order(p, id, LP_PX_ORDER_CUT);
+}
+
+void lp_proxy_cut_requests(struct lp_proxy *p, uint64_t id)
+{
+	post_order(p, id, LP_PX_ORDER_CUT_REQUESTS);
+}
+
+void lp_proxy_end_streams(struct lp_proxy *p, uint64_t id)
+{
+	post_order(p, id, LP_PX_ORDER_END_STREAMS);
 }
 
 void lp_proxy_stats(const struct lp_proxy *p, struct lp_proxy_stats *out)

@@ -14,16 +14,16 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* Deadlines by their length. */
-enum lp_px_wait {
-	LP_PX_WAIT_HEAD,    /* for the rest of a head */
-	LP_PX_WAIT_IDLE,    /* for a request */
-	LP_PX_WAIT_HOLD,    /* for another table */
-	LP_PX_WAIT_CONNECT, /* for an upstream */
-	LP_PX_WAIT_REDIAL,  /* until a full unix socket is tried again */
-	LP_PX_WAIT_GONE,    /* for the response, after the client has closed its sending side */
-	LP_PX_WAIT_LINGER,  /* for the client to read an early answer */
-	LP_PX_WAIT_COUNT_,
+/* What is to be done with the requests of a retired upstream. */
+enum lp_px_order_kind {
+	LP_PX_ORDER_CUT,          /* all are closed */
+	LP_PX_ORDER_CUT_REQUESTS, /* but for tunnels and event streams */
+	LP_PX_ORDER_END_STREAMS,  /* these are ended, the others left alone */
+};
+
+struct lp_px_order {
+	enum lp_px_order_kind kind;
+	uint64_t id;
 };
 
 struct lp_proxy {
@@ -54,9 +54,9 @@ struct lp_proxy {
 	struct lp_px_table *posted; /* tables to come into force, oldest first */
 	uint64_t last_posted;       /* numbers of tables */
 	uint64_t last_applied;
-	uint64_t *cuts;
-	size_t n_cuts;
-	size_t cuts_cap;
+	struct lp_px_order *orders; /* oldest first */
+	size_t n_orders;
+	size_t cap_orders;
 	bool stop;
 
 	_Atomic uint64_t n_requests;

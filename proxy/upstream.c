@@ -87,6 +87,20 @@ static void check_drained(struct lp_proxy *p, struct lp_px_upstream *up)
 		lp_px_list_push(&p->upstreams.drained, &up->drained);
 }
 
+/* Clients of HTTP/2 keep one connection for all that they ask: they are to make another. */
+static void send_away(struct lp_proxy *p, struct lp_px_upstream *up)
+{
+	for (struct lp_px_link *l = up->running.next; l != &up->running; l = l->next) {
+		struct lp_px_conn *c = LP_CONTAINER_OF(l, struct lp_px_conn, running);
+
+		if (!c->is_http2)
+			continue;
+		c->ending = true;
+		if (!lp_px_link_on(&c->ready))
+			lp_px_list_push(&p->ready, &c->ready);
+	}
+}
+
 void lp_px_upstreams_retire(struct lp_proxy *p, uint64_t table)
 {
 	for (size_t i = 0; i < LP_COUNT_OF(p->upstreams.buckets); i++) {
@@ -99,6 +113,7 @@ void lp_px_upstreams_retire(struct lp_proxy *p, uint64_t table)
 				continue;
 			up->retired = true;
 			lp_px_upstream_drop_idle(up);
+			send_away(p, up);
 			check_drained(p, up);
 		}
 	}

@@ -97,7 +97,7 @@ static bool send_sized(struct up *u, int fd, const char *path)
 	return false; /* /close/N */
 }
 
-static bool wait_at_gate(struct up *u, int fd)
+static bool await_gate(struct up *u)
 {
 	bool open;
 
@@ -109,7 +109,12 @@ static bool wait_at_gate(struct up *u, int fd)
 	open = u->gate_open;
 	u->waiting--;
 	(void)pthread_mutex_unlock(&u->lock);
-	return open && answer(fd, "through the gate");
+	return open;
+}
+
+static bool wait_at_gate(struct up *u, int fd)
+{
+	return await_gate(u) && answer(fd, "through the gate");
 }
 
 /* 101, then everything comes back until the client ends; then "bye" and the end. */
@@ -128,6 +133,56 @@ static bool echo_tunnel(int fd)
 			return false;
 	}
 	(void)io_send_all(fd, "bye", 3);
+	return false;
+}
+
+/* Frames: a text of three bytes, the first byte of another; the rest of that and a third when the
+ * gate opens. Then until the client ends. */
+static bool websocket(struct up *u, int fd)
+{
+	static const char beginning[] =
+		"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
+		"Upgrade: websocket\r\n\r\n\x81\x03one\x81";
+	char buf[256];
+	bool open;
+
+	if (!io_send_all(fd, beginning, sizeof(beginning) - 1))
+		return false;
+	open = await_gate(u);
+	if (open)
+		(void)io_send_all(fd, "\x03two", 4);
+	while (open && recv(fd, buf, sizeof(buf), 0) > 0)
+		;
+	return false;
+}
+
+/* An event; another one when the gate opens; no end. */
+static bool events(struct up *u, int fd)
+{
+	static const char beginning[] =
+		"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+		"Transfer-Encoding: chunked\r\n\r\nb\r\ndata: one\n\n\r\n";
+
+	if (!io_send_all(fd, beginning, sizeof(beginning) - 1))
+		return false;
+	if (await_gate(u))
+		(void)io_send_all(fd, "b\r\ndata: two\n\n\r\n", 16);
+	while (await_gate(u) && io_send_all(fd, "", 0) && recv(fd, (char[1]){0}, 1, 0) > 0)
+		;
+	return false;
+}
+
+/* HTTP/2 with prior knowledge: sends SETTINGS, then every byte back. */
+static bool http2(int fd)
+{
+	char buf[256];
+	ssize_t n;
+
+	if (!io_read_exact(fd, buf, 6) || memcmp(buf, "SM\r\n\r\n", 6) != 0 ||
+	    !io_send_all(fd, "\0\0\0\x04\0\0\0\0\0", 9))
+		return false;
+	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0 && io_send_all(fd, buf, (size_t)n))
+		;
 	return false;
 }
 
@@ -172,6 +227,12 @@ static bool serve_request(struct up *u, int fd, const char *head)
 		return count_upload(fd, head);
 	if (strcmp(path, "/upgrade") == 0)
 		return echo_tunnel(fd);
+	if (strcmp(path, "/websocket") == 0)
+		return websocket(u, fd);
+	if (strcmp(path, "/events") == 0)
+		return events(u, fd);
+	if (strncmp(head, "PRI ", 4) == 0)
+		return http2(fd);
 	if (strcmp(path, "/early") == 0) {
 		(void)io_send_all(fd, "HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig", 48);
 		return false;
