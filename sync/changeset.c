@@ -42,13 +42,22 @@ struct lp_changeset *lp_changeset_ref(struct lp_changeset *cs)
 	return cs;
 }
 
+static void free_op(struct lp_op *op)
+{
+	free(op->path);
+	free(op->from);
+	lp_blob_unref(op->blob);
+	lp_chunks_unref(op->chunks);
+	lp_chunks_unref(op->base.chunks);
+	free(op->base.written);
+}
+
 void lp_changeset_unref(struct lp_changeset *cs)
 {
 	if (!cs || --cs->refs > 0)
 		return;
 	for (size_t i = 0; i < cs->n_ops; i++) {
-		free(cs->ops[i].path);
-		lp_blob_unref(cs->ops[i].blob);
+		free_op(&cs->ops[i]);
 	}
 	free(cs->ops);
 	free(cs);
@@ -69,33 +78,72 @@ struct lp_op *lp_changeset_add(struct lp_changeset *cs, enum lp_op_kind kind, co
 	return op;
 }
 
-static int by_path_and_age(const void *a, const void *b)
+struct lp_op *lp_changeset_add_move(struct lp_changeset *cs, const char *from, const char *to,
+				    const struct lp_entry *e)
+{
+	struct lp_op *op = lp_changeset_add(cs, LP_OP_MOVE, to, e, NULL);
+
+	op->from = lp_xstrdup(from);
+	return op;
+}
+
+static uint64_t new_bytes(const struct lp_op *op)
+{
+	struct lp_segment *segments;
+	uint64_t sum = 0;
+	size_t n = op->base.written ? lp_ranges_recipe(op->base.written, op->base.chunks->bytes,
+						       op->e.size, &segments)
+				    : lp_chunks_recipe(op->base.chunks, op->chunks, &segments);
+
+	for (size_t i = 0; i < n; i++)
+		sum += segments[i].is_new ? segments[i].len : 0;
+	free(segments);
+	return sum;
+}
+
+uint64_t lp_op_bytes(const struct lp_op *op)
+{
+	if (op->kind != LP_OP_PUT || op->e.kind == LP_KIND_DIR)
+		return 0;
+	return op->chunks && op->base.chunks ? new_bytes(op) : op->e.size;
+}
+
+static int by_place(const void *a, const void *b)
 {
 	const struct lp_op *x = a, *y = b;
-	int c = strcmp(x->path, y->path);
+	bool x_moves = x->kind == LP_OP_MOVE, y_moves = y->kind == LP_OP_MOVE;
+	int c = x_moves || y_moves ? y_moves - x_moves : strcmp(x->path, y->path);
 
 	return c ? c : x->seq < y->seq ? -1 : x->seq > y->seq;
+}
+
+static bool is_replaced(const struct lp_changeset *cs, size_t i)
+{
+	const struct lp_op *op = &cs->ops[i];
+
+	return op->kind != LP_OP_MOVE && i + 1 < cs->n_ops &&
+	       strcmp(op->path, cs->ops[i + 1].path) == 0;
 }
 
 void lp_changeset_sort(struct lp_changeset *cs)
 {
 	size_t kept = 0;
+	bool sorted = true;
 
-	for (size_t i = 0; i < cs->n_ops; i++)
-		cs->ops[i].seq = i;
-	if (cs->n_ops > 1)
-		qsort(cs->ops, cs->n_ops, sizeof(*cs->ops), by_path_and_age);
 	for (size_t i = 0; i < cs->n_ops; i++) {
-		struct lp_op *op = &cs->ops[i];
-
-		if (i + 1 < cs->n_ops && strcmp(op->path, cs->ops[i + 1].path) == 0) {
-			if (op->kind == LP_OP_PUT && op->e.kind != LP_KIND_DIR)
-				cs->bytes -= op->e.size;
-			free(op->path);
-			lp_blob_unref(op->blob);
+		cs->ops[i].seq = i;
+		sorted = sorted && (i == 0 || by_place(&cs->ops[i - 1], &cs->ops[i]) < 0);
+	}
+	if (!sorted)
+		qsort(cs->ops, cs->n_ops, sizeof(*cs->ops), by_place);
+	cs->bytes = 0;
+	for (size_t i = 0; i < cs->n_ops; i++) {
+		if (is_replaced(cs, i)) {
+			free_op(&cs->ops[i]);
 			continue;
 		}
-		cs->ops[kept++] = *op;
+		cs->bytes += lp_op_bytes(&cs->ops[i]);
+		cs->ops[kept++] = cs->ops[i];
 	}
 	cs->n_ops = kept;
 }

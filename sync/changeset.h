@@ -6,9 +6,6 @@
 
 #include "sync/index.h"
 
-/* Contents up to this size travel with their operation; larger ones are read when they are sent. */
-#define LP_INLINE_MAX_BYTES ((size_t)128 * 1024)
-
 /* Immutable bytes shared by reference. */
 struct lp_blob {
 	unsigned refs;
@@ -25,16 +22,34 @@ enum lp_op_kind {
 	LP_OP_PUT = 1,    /* the path shall be this entry; content follows (none for directories) */
 	LP_OP_KEEP = 2,   /* the same, and the receiver already has this content there */
 	LP_OP_DELETE = 3, /* the path shall not be; with all below it that the workspace owned */
+	LP_OP_MOVE = 4,   /* what is at `from`, with all below it, shall be at the path instead */
 };
 
-/* path is owned. blob: content of a small file or target of a link; NULL for directories, deletes,
- * KEEP, and files that are read when they are sent. is_new: nothing was there (for reports). */
+/* The version of a large file that every instance holds that was sent all changesets before this
+ * one: the content can be made of it. in_place: the writer wrote into that very file, so that
+ * whoever reads it while it is written sees what a reader on the writer's machine saw. */
+struct lp_base {
+	struct lp_digest digest;
+	struct lp_chunks *chunks;  /* one reference */
+	struct lp_ranges *written; /* owned (free); nothing else differs; NULL: not known */
+	bool in_place;
+};
+
+/* path is owned. from: of a MOVE, owned. chunks: of a large file, one reference or NULL;
+ * base.chunks NULL: no base. blob: content of a small file or target of a link; NULL for
+ * directories, deletes, KEEP, and files that are read when they are sent. is_new: nothing was
+ * there. was_foreign: something was, but not the workspace's. (Both for reports and sync/guard.h.)
+ */
 struct lp_op {
 	enum lp_op_kind kind;
 	char *path;
 	struct lp_entry e;
 	struct lp_blob *blob;
+	char *from;
+	struct lp_chunks *chunks;
+	struct lp_base base;
 	bool is_new;
+	bool was_foreign;
 	bool is_adopted; /* KEEP of what was there already, in content and mode */
 	size_t seq;      /* private to sorting */
 };
@@ -47,7 +62,7 @@ struct lp_changeset {
 	struct lp_op *ops;
 	size_t n_ops;
 	size_t cap_ops;
-	uint64_t bytes; /* content bytes that have to be sent */
+	uint64_t bytes; /* of content that have to be sent: lp_op_bytes of all once it is sorted */
 };
 
 struct lp_changeset *lp_changeset_create(void);
@@ -59,8 +74,19 @@ void lp_changeset_unref(struct lp_changeset *cs); /* NULL is allowed */
 struct lp_op *lp_changeset_add(struct lp_changeset *cs, enum lp_op_kind kind, const char *path,
 			       const struct lp_entry *e, struct lp_blob *blob);
 
-/* Sorts by path (byte order), so that directories come before what is in them. Of several
- * operations on one path the one added last stays. */
+/* Appends a MOVE. It happens before all operations that are no MOVE, moves among them in the order
+ * in which they were added: so those others name paths as they are after all moves. A directory
+ * that a PUT of the same changeset makes may be moved into. Both paths are copied. e: what it is
+ * that moves. */
+struct lp_op *lp_changeset_add_move(struct lp_changeset *cs, const char *from, const char *to,
+				    const struct lp_entry *e);
+
+/* How many bytes of content have to be sent for it to an instance that has its base. */
+uint64_t lp_op_bytes(const struct lp_op *op);
+
+/* Sorts: first the MOVEs as they were added, then by path (byte order), so that directories come
+ * before what is in them. Of several operations on one path the one added last stays, moves apart.
+ * Counts cs->bytes anew. */
 void lp_changeset_sort(struct lp_changeset *cs);
 
 /* What a peer has at one directory, as it answered. */

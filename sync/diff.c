@@ -5,6 +5,18 @@
 
 #include <string.h>
 
+/* Appends an operation that names what a node is, its chunks included. */
+static struct lp_op *add_node(struct lp_changeset *cs, enum lp_op_kind kind, const char *path,
+			      const struct lp_node *n)
+{
+	const struct lp_entry e = lp_node_entry(n);
+	struct lp_op *op = lp_changeset_add(cs, kind, path, &e, NULL);
+
+	if (kind == LP_OP_PUT && lp_node_chunks(n))
+		op->chunks = lp_chunks_ref(lp_node_chunks(n));
+	return op;
+}
+
 int lp_diff_add_subtree(struct lp_changeset *cs, const struct lp_node *top)
 {
 	char path[LP_PATH_MAX_BYTES + 1];
@@ -15,7 +27,7 @@ int lp_diff_add_subtree(struct lp_changeset *cs, const struct lp_node *top)
 		if (r < 0)
 			return r;
 		if (n->parent)
-			lp_changeset_add(cs, LP_OP_PUT, path, &n->e, NULL)->is_new = true;
+			add_node(cs, LP_OP_PUT, path, n)->is_new = true;
 	}
 	return 0;
 }
@@ -32,59 +44,69 @@ struct listing {
 	void *ctx;
 };
 
+/* Both sides have the name of what is no directory on either. */
+static void compare_files(const struct listing *l, const struct lp_node *mine, const char *path,
+			  const struct lp_peer_entry *theirs)
+{
+	bool same_content = mine->e.kind == LP_KIND_FILE && mine->e.size == theirs->e.size &&
+			    lp_digest_equal(&mine->e.digest, &theirs->e.digest);
+	bool same = lp_node_equal(mine, &theirs->e);
+	struct lp_op *op;
+
+	if (same && theirs->owned)
+		return;
+	op = add_node(l->cs, same || same_content ? LP_OP_KEEP : LP_OP_PUT, path, mine);
+	op->is_adopted = same;
+	op->was_foreign = !theirs->owned;
+}
+
 /* Both sides have the name. */
 static int compare(const struct listing *l, const struct lp_node *mine, const char *path,
 		   const struct lp_peer_entry *theirs)
 {
+	struct lp_op *op;
+
 	if (mine->e.kind != theirs->e.kind) {
 		if (mine->e.kind == LP_KIND_DIR)
 			return lp_diff_add_subtree(l->cs, mine);
-		lp_changeset_add(l->cs, LP_OP_PUT, path, &mine->e, NULL);
+		add_node(l->cs, LP_OP_PUT, path, mine)->was_foreign = !theirs->owned;
 		return 0;
 	}
-	if (mine->e.kind == LP_KIND_DIR) {
-		if (mine->e.mode != theirs->e.mode || !theirs->owned)
-			lp_changeset_add(l->cs, LP_OP_PUT, path, &mine->e, NULL)->is_adopted =
-				mine->e.mode == theirs->e.mode;
-		/* The digest of a directory that is not owned says nothing. */
-		if (!theirs->owned || !lp_digest_equal(&mine->e.digest, &theirs->e.digest))
-			l->descend(l->ctx, path);
+	if (mine->e.kind != LP_KIND_DIR) {
+		compare_files(l, mine, path, theirs);
 		return 0;
 	}
-	if (lp_entry_equal(&mine->e, &theirs->e)) {
-		if (!theirs->owned)
-			lp_changeset_add(l->cs, LP_OP_KEEP, path, &mine->e, NULL)->is_adopted =
-				true;
-		return 0;
+	if (mine->e.mode != theirs->e.mode || !theirs->owned) {
+		op = add_node(l->cs, LP_OP_PUT, path, mine);
+		op->is_adopted = mine->e.mode == theirs->e.mode;
+		op->was_foreign = !theirs->owned;
 	}
-	lp_changeset_add(l->cs,
-			 mine->e.kind == LP_KIND_FILE && mine->e.size == theirs->e.size &&
-					 lp_digest_equal(&mine->e.digest, &theirs->e.digest)
-				 ? LP_OP_KEEP
-				 : LP_OP_PUT,
-			 path, &mine->e, NULL);
+	/* The digest of a directory that is not owned says nothing. */
+	if (!theirs->owned || !lp_digest_equal(&mine->e.digest, &theirs->e.digest))
+		l->descend(l->ctx, path);
 	return 0;
 }
 
 static int merge(const struct listing *l, const struct lp_node *node, const char *dir,
 		 const struct lp_peer_entry *const *peer, size_t n_peer)
 {
-	size_t n_mine = node ? node->n_children : 0, i = 0, j = 0;
+	uint32_t n_mine = node ? lp_node_count(node) : 0, i = 0;
+	size_t j = 0;
 	char path[LP_PATH_MAX_BYTES + 1];
 
 	while (i < n_mine || j < n_peer) {
 		int order = i == n_mine   ? 1
 			    : j == n_peer ? -1
-					  : strcmp(node->children[i]->name, peer[j]->name);
-		const char *name = order <= 0 ? node->children[i]->name : peer[j]->name;
+					  : strcmp(lp_node_at(node, i)->name, peer[j]->name);
+		const char *name = order <= 0 ? lp_node_at(node, i)->name : peer[j]->name;
 		int r = lp_path_join(path, sizeof(path), dir, name);
 
 		if (r < 0)
 			return r;
 		if (order < 0)
-			r = lp_diff_add_subtree(l->cs, node->children[i]);
+			r = lp_diff_add_subtree(l->cs, lp_node_at(node, i));
 		else if (order == 0)
-			r = compare(l, node->children[i], path, peer[j]);
+			r = compare(l, lp_node_at(node, i), path, peer[j]);
 		else if (peer[j]->owned)
 			lp_changeset_add(l->cs, LP_OP_DELETE, path, NULL, NULL);
 		if (r < 0)

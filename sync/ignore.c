@@ -2,6 +2,7 @@
  * and asks them from the deepest to the root. */
 #include "sync/ignore.h"
 
+#include "common/base/lp_path.h"
 #include "sync/ignore_pattern.h"
 
 #include <string.h>
@@ -23,10 +24,15 @@ struct lp_ignore {
 	struct lp_rules *always;
 };
 
-static const char *const level_names[LP_IGNORE_LEVEL_COUNT_] = {
-	[LP_IGNORE_GITIGNORE] = ".gitignore",
-	[LP_IGNORE_CFIGNORE] = ".cfignore",
-	[LP_IGNORE_LIVEPUSHIGNORE] = ".livepushignore",
+/* Where the rules of a level stand; only_root: in the root alone, and known by the whole path. */
+static const struct {
+	const char *file;
+	bool only_root;
+} level_files[LP_IGNORE_LEVEL_COUNT_] = {
+	[LP_IGNORE_EXCLUDE] = {".git/info/exclude", true},
+	[LP_IGNORE_GITIGNORE] = {".gitignore", false},
+	[LP_IGNORE_CFIGNORE] = {".cfignore", false},
+	[LP_IGNORE_LIVEPUSHIGNORE] = {".livepushignore", false},
 };
 
 static const char builtin_source[] = "built-in rules";
@@ -58,10 +64,30 @@ static const char builtin_text[] = ".hg/\n"
 int lp_ignore_level_of(const char *base_name)
 {
 	for (int i = 0; i < LP_IGNORE_LEVEL_COUNT_; i++) {
-		if (level_names[i] && strcmp(level_names[i], base_name) == 0)
+		if (level_files[i].file && !level_files[i].only_root &&
+		    strcmp(level_files[i].file, base_name) == 0)
 			return i;
 	}
 	return -1;
+}
+
+int lp_ignore_level_at(const char *path, size_t *dir_len)
+{
+	for (int i = 0; i < LP_IGNORE_LEVEL_COUNT_; i++) {
+		if (!level_files[i].only_root || strcmp(level_files[i].file, path) != 0)
+			continue;
+		if (dir_len)
+			*dir_len = 0;
+		return i;
+	}
+	if (dir_len)
+		*dir_len = lp_path_dir_len(path);
+	return lp_ignore_level_of(lp_path_base(path));
+}
+
+const char *lp_ignore_file_of(enum lp_ignore_level level, const char *dir)
+{
+	return level_files[level].only_root && dir[0] ? NULL : level_files[level].file;
 }
 
 struct lp_ignore *lp_ignore_create(void)

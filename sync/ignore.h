@@ -14,6 +14,7 @@ struct lp_ignore; /* opaque: an ordered set of rules */
  * win over those of a shallower one, and of the same level the later line wins. */
 enum lp_ignore_level {
 	LP_IGNORE_BUILTIN,
+	LP_IGNORE_EXCLUDE, /* .git/info/exclude; only for the root */
 	LP_IGNORE_GITIGNORE,
 	LP_IGNORE_CFIGNORE,
 	LP_IGNORE_LIVEPUSHIGNORE,
@@ -22,8 +23,19 @@ enum lp_ignore_level {
 };
 
 /* The level whose rule file has that base name (".gitignore", ".cfignore", ".livepushignore"), or
- * -1: lets a watcher see that a changed path is a rule file. */
+ * -1: lets a watcher see that a changed path is a rule file. See lp_ignore_level_at for those that
+ * are known by more than a base name. */
 int lp_ignore_level_of(const char *base_name);
+
+/* The level whose rule file is at clean path `path`, or -1. *dir_len (NULL allowed): how many bytes
+ * of path are the directory that its rules are for; 0 is the root, whose ".git/info/exclude" counts
+ * as well as ".gitignore". */
+int lp_ignore_level_at(const char *path, size_t *dir_len);
+
+/* The rule file of a level, seen from the directory that its rules are for: ".gitignore",
+ * ".git/info/exclude". NULL for levels that have none, and, with a directory that is not the root,
+ * for those that only the root has. For whoever reads the files. */
+const char *lp_ignore_file_of(enum lp_ignore_level level, const char *dir);
 
 struct lp_ignore *lp_ignore_create(void);
 void lp_ignore_destroy(struct lp_ignore *ig);

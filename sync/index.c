@@ -1,64 +1,96 @@
-/* sync/index.c: the tree of entries and its Merkle digests.
- *
- * A directory's digest is the digest of the sum of its children's parts (two 64-bit lanes, each
- * wrapping), a part being the digest of kind, mode, name and digest of the child. A sum does not
- * depend on the order and needs no text of all children put together; changed directories are
- * summed again when the root is asked for. */
-#include "sync/index.h"
+/* sync/index.c: the tree of entries. */
+#include "sync/index_internal.h"
 
 #include "common/base/lp_mem.h"
 
 #include <string.h>
 
-struct lp_index {
-	struct lp_node *root;
-	size_t count;
-	uint64_t bytes;
-};
+static const struct lp_stat_sig unknown_sig;
 
-static struct lp_node *node_create(const char *name, size_t len)
+/* A node's signature stands before it. */
+static struct lp_stat_sig *sig_of(struct lp_node *n)
 {
-	struct lp_node *n = lp_xcalloc(1, sizeof(*n) + len + 1);
+	return (struct lp_stat_sig *)(void *)n - 1;
+}
+
+static size_t node_bytes(const struct lp_index *ix, size_t name_len, size_t *before)
+{
+	*before = ix->lean ? 0 : sizeof(struct lp_stat_sig);
+	return *before + offsetof(struct lp_node, name) + name_len + 1;
+}
+
+static struct lp_node *make_node(struct lp_index *ix, const char *name, size_t len)
+{
+	size_t before, bytes = node_bytes(ix, len, &before);
+	uint8_t *p = lp_pool_take(&ix->pool, bytes);
+	struct lp_node *n = (struct lp_node *)(void *)(p + before);
 
 	memcpy(n->name, name, len);
-	n->stale = true;
+	n->e.has_sig = !ix->lean;
 	return n;
 }
 
-struct lp_index *lp_index_create(void)
+static void free_node(struct lp_index *ix, struct lp_node *n)
+{
+	size_t before, bytes = node_bytes(ix, strlen(n->name), &before);
+
+	if (n->e.kind == LP_KIND_DIR)
+		free(n->u.children);
+	else
+		lp_chunks_unref(n->u.chunks);
+	lp_pool_give(&ix->pool, (uint8_t *)n - before, bytes);
+}
+
+static struct lp_index *create(bool lean)
 {
 	struct lp_index *ix = lp_xcalloc(1, sizeof(*ix));
 
-	ix->root = node_create("", 0);
+	ix->lean = lean;
+	ix->root = make_node(ix, "", 0);
 	ix->root->e.kind = LP_KIND_DIR;
 	return ix;
 }
 
-/* Children go first, by walking down to a leaf: trees may be deeper than the stack is large. */
+struct lp_index *lp_index_create(void)
+{
+	return create(false);
+}
+
+struct lp_index *lp_index_create_lean(void)
+{
+	return create(true);
+}
+
+/* Takes what a node is out of the numbers; a new one is nothing yet. */
+static void uncount(struct lp_index *ix, const struct lp_node *n)
+{
+	ix->files -= n->e.kind != LP_KIND_DIR && n->e.kind != LP_KIND_NONE;
+	ix->bytes -= n->e.kind == LP_KIND_FILE ? n->e.size : 0;
+}
+
+/* Removes all that is below. Children go first, by walking down to a leaf: trees may be deeper than
+ * the stack is large. */
 static void free_below(struct lp_index *ix, struct lp_node *top)
 {
 	struct lp_node *n = top;
 
 	for (;;) {
+		uint32_t count = lp_node_count(n);
 		struct lp_node *up;
 
-		if (n->n_children > 0) {
-			n = n->children[n->n_children - 1];
+		if (count > 0) {
+			n = lp_node_at(n, count - 1);
 			continue;
 		}
 		if (n == top)
 			break;
 		up = n->parent;
-		up->n_children--;
+		up->u.children->n--;
+		uncount(ix, n);
 		ix->count--;
-		ix->bytes -= n->e.kind == LP_KIND_FILE ? n->e.size : 0;
-		free(n->children);
-		free(n);
+		free_node(ix, n);
 		n = up;
 	}
-	free(top->children);
-	top->children = NULL;
-	top->cap_children = 0;
 }
 
 void lp_index_destroy(struct lp_index *ix)
@@ -66,45 +98,14 @@ void lp_index_destroy(struct lp_index *ix)
 	if (!ix)
 		return;
 	free_below(ix, ix->root);
-	free(ix->root);
+	free_node(ix, ix->root);
+	lp_pool_finish(&ix->pool);
 	free(ix);
-}
-
-/* Where name[0..len) is among the children, or would be. */
-static size_t child_slot(const struct lp_node *dir, const char *name, size_t len, bool *found)
-{
-	size_t lo = 0, hi = dir->n_children;
-
-	*found = false;
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		int c = strncmp(dir->children[mid]->name, name, len);
-
-		if (c == 0 && dir->children[mid]->name[len] != '\0')
-			c = 1;
-		if (c == 0) {
-			*found = true;
-			return mid;
-		}
-		if (c < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
-static struct lp_node *find_child(const struct lp_node *dir, const char *name, size_t len)
-{
-	bool found;
-	size_t at = child_slot(dir, name, len, &found);
-
-	return found ? dir->children[at] : NULL;
 }
 
 struct lp_node *lp_node_child(const struct lp_node *dir, const char *name)
 {
-	return find_child(dir, name, strlen(name));
+	return lp_children_find(dir, name, strlen(name));
 }
 
 static struct lp_node *find(const struct lp_index *ix, const char *path, size_t len)
@@ -116,7 +117,7 @@ static struct lp_node *find(const struct lp_index *ix, const char *path, size_t 
 		const char *slash = memchr(path + start, '/', len - start);
 		size_t end = slash ? (size_t)(slash - path) : len;
 
-		n = find_child(n, path + start, end - start);
+		n = lp_children_find(n, path + start, end - start);
 		start = end + 1;
 	}
 	return n;
@@ -127,86 +128,107 @@ struct lp_node *lp_index_get(const struct lp_index *ix, const char *path)
 	return find(ix, path, strlen(path));
 }
 
-static void mark_stale(struct lp_node *n)
+/* Sets what a node without a share is. What was below it stays only in a directory, chunks only
+ * while the content is the same. */
+static void set_entry(struct lp_index *ix, struct lp_node *n, const struct lp_entry *e)
 {
-	n->stale = true;
-	for (n = n->parent; n && !n->stale; n = n->parent)
-		n->stale = true;
-}
+	bool stays_dir = n->e.kind == LP_KIND_DIR && e->kind == LP_KIND_DIR;
+	bool same_file = n->e.kind == LP_KIND_FILE && e->kind == LP_KIND_FILE &&
+			 n->e.size == e->size && lp_digest_equal(&n->e.digest, &e->digest);
 
-static struct lp_node *add_child(struct lp_index *ix, struct lp_node *dir, const char *name)
-{
-	struct lp_node *n;
-	size_t len = strlen(name), at;
-	bool found;
-
-	at = child_slot(dir, name, len, &found);
-	if (found)
-		return dir->children[at];
-	n = node_create(name, len);
-	lp_grow(&dir->children, &dir->cap_children, dir->n_children + 1, sizeof(struct lp_node *));
-	memmove(dir->children + at + 1, dir->children + at,
-		(dir->n_children - at) * sizeof(struct lp_node *));
-	dir->children[at] = n;
-	dir->n_children++;
-	n->parent = dir;
-	ix->count++;
-	return n;
+	uncount(ix, n);
+	if (n->e.kind == LP_KIND_DIR && !stays_dir) {
+		free_below(ix, n);
+		free(n->u.children);
+		n->u.children = NULL;
+		n->e.stale = false;
+	} else if (!stays_dir && !same_file) {
+		lp_chunks_unref(n->u.chunks);
+		n->u.chunks = NULL;
+	}
+	if (e->kind != LP_KIND_DIR)
+		n->e.digest = e->digest;
+	else if (!stays_dir)
+		n->e.digest = (struct lp_digest){{0}};
+	n->e.kind = (uint32_t)e->kind & 7;
+	n->e.mode = e->mode & 0777;
+	n->e.size = (e->size < LP_NODE_SIZE_MAX ? e->size : LP_NODE_SIZE_MAX) & LP_NODE_SIZE_MAX;
+	ix->files += e->kind != LP_KIND_DIR && e->kind != LP_KIND_NONE;
+	if (e->kind == LP_KIND_FILE)
+		ix->bytes += n->e.size;
 }
 
 struct lp_node *lp_node_put(struct lp_index *ix, struct lp_node *dir, const char *name,
 			    const struct lp_entry *entry, const struct lp_stat_sig *sig)
 {
-	static const struct lp_stat_sig unknown;
-	struct lp_node *n = add_child(ix, dir, name);
+	size_t len = strlen(name);
+	struct lp_node *n = lp_children_find(dir, name, len);
 
-	if (n->e.kind == LP_KIND_FILE)
-		ix->bytes -= n->e.size;
-	if (entry->kind != LP_KIND_DIR)
-		free_below(ix, n);
-	n->e = *entry;
-	n->sig = sig ? *sig : unknown;
-	if (entry->kind == LP_KIND_FILE)
-		ix->bytes += entry->size;
-	mark_stale(n);
-	/* A new node is born stale, so mark_stale alone might stop below stale parents too early.
-	 */
-	mark_stale(dir);
+	if (n) {
+		lp_share_leave(n);
+	} else {
+		n = make_node(ix, name, len);
+		lp_children_insert(dir, n);
+		ix->count++;
+	}
+	set_entry(ix, n, entry);
+	lp_node_set_sig(n, sig);
+	lp_share_enter(n);
 	return n;
+}
+
+/* The directory that `path` is in. Returns 0, -ENOENT or -ENOTDIR. */
+static int find_parent(const struct lp_index *ix, const char *path, struct lp_node **dir)
+{
+	*dir = find(ix, path, lp_path_dir_len(path));
+	if (!*dir)
+		return -ENOENT;
+	return (*dir)->e.kind == LP_KIND_DIR ? 0 : -ENOTDIR;
 }
 
 int lp_index_put(struct lp_index *ix, const char *path, const struct lp_entry *entry,
 		 const struct lp_stat_sig *sig, struct lp_node **out)
 {
-	struct lp_node *dir = find(ix, path, lp_path_dir_len(path)), *n;
+	struct lp_node *dir, *n;
+	int r = find_parent(ix, path, &dir);
 
-	if (!dir)
-		return -ENOENT;
-	if (dir->e.kind != LP_KIND_DIR)
-		return -ENOTDIR;
+	if (r < 0)
+		return r;
 	n = lp_node_put(ix, dir, lp_path_base(path), entry, sig);
 	if (out)
 		*out = n;
 	return 0;
 }
 
+const struct lp_stat_sig *lp_node_sig(const struct lp_node *node)
+{
+	return node->e.has_sig ? (const struct lp_stat_sig *)(const void *)node - 1 : &unknown_sig;
+}
+
+void lp_node_set_sig(struct lp_node *node, const struct lp_stat_sig *sig)
+{
+	if (node->e.has_sig)
+		*sig_of(node) = sig ? *sig : unknown_sig;
+}
+
+void lp_node_set_chunks(struct lp_node *node, struct lp_chunks *chunks)
+{
+	if (node->e.kind != LP_KIND_FILE)
+		return;
+	if (chunks)
+		lp_chunks_ref(chunks);
+	lp_chunks_unref(node->u.chunks);
+	node->u.chunks = chunks;
+}
+
 void lp_node_remove(struct lp_index *ix, struct lp_node *node)
 {
-	struct lp_node *dir = node->parent;
-	bool found;
-	size_t at = child_slot(dir, node->name, strlen(node->name), &found);
-
+	lp_share_leave(node);
 	free_below(ix, node);
-	if (found) {
-		memmove(dir->children + at, dir->children + at + 1,
-			(dir->n_children - at - 1) * sizeof(struct lp_node *));
-		dir->n_children--;
-	}
-	if (node->e.kind == LP_KIND_FILE)
-		ix->bytes -= node->e.size;
+	lp_children_take_out(node);
+	uncount(ix, node);
 	ix->count--;
-	free(node);
-	mark_stale(dir);
+	free_node(ix, node);
 }
 
 bool lp_index_remove(struct lp_index *ix, const char *path)
@@ -215,112 +237,72 @@ bool lp_index_remove(struct lp_index *ix, const char *path)
 
 	if (!n)
 		return false;
-	if (n == ix->root) {
-		free_below(ix, n);
-		mark_stale(n);
-	} else {
+	if (n != ix->root) {
 		lp_node_remove(ix, n);
+		return true;
 	}
+	free_below(ix, n);
+	free(n->u.children);
+	n->u.children = NULL;
+	n->e.stale = false;
+	n->e.digest = (struct lp_digest){{0}};
 	return true;
 }
 
-static uint64_t load_lane(const uint8_t *b)
+/* Whether a is b or above it. */
+static bool is_above(const struct lp_node *a, const struct lp_node *b)
 {
-	uint64_t v = 0;
-
-	for (int i = 0; i < 8; i++)
-		v = v << 8 | b[i];
-	return v;
+	while (b && b != a)
+		b = b->parent;
+	return b == a;
 }
 
-static void store_lane(uint8_t *b, uint64_t v)
+/* A copy of a node under another name, which takes over what was below it. */
+static struct lp_node *rename_node(struct lp_index *ix, struct lp_node *n, const char *name)
 {
-	for (int i = 7; i >= 0; i--, v >>= 8)
-		b[i] = (uint8_t)v;
+	struct lp_node *to = make_node(ix, name, strlen(name));
+
+	to->u = n->u;
+	to->e = n->e;
+	to->mark = n->mark;
+	lp_node_set_sig(to, lp_node_sig(n));
+	for (uint32_t i = 0; i < lp_node_count(to); i++)
+		lp_node_at(to, i)->parent = to;
+	n->u.children = NULL;
+	free_node(ix, n);
+	return to;
 }
 
-static void sum_directory(struct lp_node *dir)
+int lp_node_move(struct lp_index *ix, struct lp_node *node, const char *to)
 {
-	uint64_t hi = 0, lo = 0;
-	uint8_t text[24];
+	struct lp_node *dir, *there;
+	int r = find_parent(ix, to, &dir);
 
-	if (dir->n_children == 0) {
-		memset(&dir->e.digest, 0, sizeof(dir->e.digest));
-		return;
-	}
-	for (size_t i = 0; i < dir->n_children; i++) {
-		hi += load_lane(dir->children[i]->part.b);
-		lo += load_lane(dir->children[i]->part.b + 8);
-	}
-	store_lane(text, hi);
-	store_lane(text + 8, lo);
-	store_lane(text + 16, dir->n_children);
-	dir->e.digest = lp_digest_of(text, sizeof(text));
-}
-
-static void compute_part(struct lp_node *n)
-{
-	uint8_t text[1 + 4 + 16 + LP_NAME_MAX_BYTES];
-	size_t len = strlen(n->name);
-
-	if (len > LP_NAME_MAX_BYTES)
-		len = LP_NAME_MAX_BYTES;
-	text[0] = (uint8_t)n->e.kind;
-	for (int i = 0; i < 4; i++)
-		text[1 + i] = (uint8_t)(n->e.mode >> (24 - 8 * i));
-	memcpy(text + 5, n->e.digest.b, 16);
-	memcpy(text + 21, n->name, len);
-	n->part = lp_digest_of(text, 21 + len);
-}
-
-/* Post-order over the stale part of the tree, without recursion: a node is finished when none of
- * its children is stale any more. `from`: the children before it are done. */
-static void refresh(struct lp_node *root)
-{
-	struct lp_node *n = root;
-	size_t from = 0;
-	bool found;
-
-	while (root->stale) {
-		struct lp_node *stale_dir = NULL;
-
-		for (size_t i = from; n->e.kind == LP_KIND_DIR && i < n->n_children; i++) {
-			struct lp_node *c = n->children[i];
-
-			if (!c->stale)
-				continue;
-			if (c->e.kind == LP_KIND_DIR) {
-				stale_dir = c;
-				break;
-			}
-			compute_part(c);
-			c->stale = false;
-		}
-		if (stale_dir) {
-			n = stale_dir;
-			from = 0;
-			continue;
-		}
-		if (n->e.kind == LP_KIND_DIR)
-			sum_directory(n);
-		compute_part(n);
-		n->stale = false;
-		if (n == root)
-			break;
-		from = child_slot(n->parent, n->name, strlen(n->name), &found) + 1;
-		n = n->parent;
-	}
-}
-
-struct lp_digest lp_index_root(struct lp_index *ix)
-{
-	refresh(ix->root);
-	return ix->root->e.digest;
+	if (r < 0)
+		return r;
+	there = lp_index_get(ix, to);
+	if (there == node)
+		return 0;
+	if (is_above(node, dir) || (there && is_above(there, node)))
+		return -EINVAL;
+	if (there)
+		lp_node_remove(ix, there);
+	lp_share_leave(node);
+	lp_children_take_out(node);
+	node = rename_node(ix, node, lp_path_base(to));
+	lp_children_insert(dir, node);
+	lp_share_enter(node);
+	return 0;
 }
 
 size_t lp_index_count(const struct lp_index *ix)
 {
 	return ix->count;
+}
+
+size_t lp_index_files(const struct lp_index *ix)
+{
+	return ix->files;
 }
 
 uint64_t lp_index_bytes(const struct lp_index *ix)
@@ -349,27 +331,14 @@ int lp_node_path(const struct lp_node *node, char *out, size_t out_bytes)
 	return 0;
 }
 
-struct lp_node *lp_node_next(const struct lp_node *top, const struct lp_node *node)
-{
-	return node->n_children > 0 ? node->children[0] : lp_node_after(top, node);
-}
-
-struct lp_node *lp_node_after(const struct lp_node *top, const struct lp_node *node)
-{
-	while (node != top && node->parent) {
-		const struct lp_node *dir = node->parent;
-		bool found;
-		size_t at = child_slot(dir, node->name, strlen(node->name), &found);
-
-		if (found && at + 1 < dir->n_children)
-			return dir->children[at + 1];
-		node = dir;
-	}
-	return NULL;
-}
-
 bool lp_entry_equal(const struct lp_entry *a, const struct lp_entry *b)
 {
 	return a->kind == b->kind && a->mode == b->mode && a->size == b->size &&
 	       lp_digest_equal(&a->digest, &b->digest);
+}
+
+bool lp_node_equal(const struct lp_node *node, const struct lp_entry *e)
+{
+	return node->e.kind == e->kind && node->e.mode == e->mode && node->e.size == e->size &&
+	       lp_digest_equal(&node->e.digest, &e->digest);
 }

@@ -6,7 +6,7 @@
 
 #include "common/base/lp_err.h"
 #include "common/base/lp_path.h"
-#include "sync/digest.h"
+#include "sync/chunk.h"
 
 enum lp_kind {
 	LP_KIND_NONE,
@@ -35,24 +35,77 @@ struct lp_stat_sig {
 	int64_t ctime_ns;
 };
 
-/* One entry in the tree; read only outside sync/index.c. children are sorted by strcmp of their
- * names. e.digest of a directory is valid only after lp_index_root. */
+/* A file's size as a node keeps it is at most that, a petabyte. */
+#define LP_NODE_SIZE_MAX ((UINT64_C(1) << 50) - 1)
+
+/* The entry as a node keeps it: the same fields in 24 bytes. kind: enum lp_kind. stale: of a
+ * directory, the digest must be computed again. has_sig: there is a signature. */
+struct lp_packed_entry {
+	uint64_t size : 50;
+	uint32_t mode : 9;
+	uint32_t kind : 3;
+	bool stale : 1;
+	bool has_sig : 1;
+	struct lp_digest digest;
+};
+
+/* What is directly below a directory, sorted by strcmp of the names but for the last `fresh` ones,
+ * which are sorted among themselves. The rest is for the digests. */
+struct lp_children {
+	uint32_t n;
+	uint32_t cap;
+	uint32_t fresh;
+	uint64_t sum[2];            /* of the parts of those that are not stale */
+	struct lp_node *stale;      /* the first stale one */
+	struct lp_node *stale_prev; /* of the directory itself, among its stale siblings */
+	struct lp_node *stale_next;
+	struct lp_node *at[];
+};
+
+/* One entry in the tree; read only outside sync/index*.c, apart from mark, which is for the owner
+ * (e.g. the scan that saw it last). A tree may have very many: what is here costs memory. parent:
+ * NULL for the root. e.digest of a directory is valid only after lp_index_root. */
 struct lp_node {
-	struct lp_node *parent; /* NULL for the root */
-	struct lp_node **children;
-	size_t n_children;
-	size_t cap_children;
-	struct lp_entry e;
-	struct lp_stat_sig sig;
-	struct lp_digest part; /* its share in the parent's digest */
-	uint32_t mark;         /* for the owner: e.g. the scan that saw it last */
-	bool stale;            /* digest (of a directory) and part must be computed again */
+	struct lp_node *parent;
+	union {
+		struct lp_children *children; /* of a directory; NULL: it never had any */
+		struct lp_chunks *chunks; /* of a large file, when they are known; a reference */
+	} u;
+	struct lp_packed_entry e;
+	uint32_t mark;
 	char name[];
 };
+
+/* How many are directly below; 0 for what is no directory. Puts them in order. */
+uint32_t lp_node_count(const struct lp_node *n);
+
+/* Child i of lp_node_count, in the order of the names; nothing may have been put in between. */
+static inline struct lp_node *lp_node_at(const struct lp_node *dir, uint32_t i)
+{
+	return dir->u.children->at[i];
+}
+
+/* The chunks of a large file, borrowed; NULL when they are not known. */
+static inline struct lp_chunks *lp_node_chunks(const struct lp_node *n)
+{
+	return n->e.kind == LP_KIND_FILE ? n->u.chunks : NULL;
+}
+
+/* The entry as others know it. */
+static inline struct lp_entry lp_node_entry(const struct lp_node *n)
+{
+	return (struct lp_entry){.kind = (enum lp_kind)n->e.kind,
+				 .mode = n->e.mode,
+				 .size = n->e.size,
+				 .digest = n->e.digest};
+}
 
 struct lp_index; /* opaque */
 
 struct lp_index *lp_index_create(void);
+
+/* One whose nodes never have a signature: it takes a third less memory. */
+struct lp_index *lp_index_create_lean(void);
 void lp_index_destroy(struct lp_index *ix); /* NULL is allowed */
 
 /* The node at clean path `path`, "" for the root; NULL when there is none. Borrowed until it is
@@ -63,7 +116,8 @@ struct lp_node *lp_index_get(const struct lp_index *ix, const char *path);
 struct lp_node *lp_node_child(const struct lp_node *dir, const char *name);
 
 /* Puts or replaces the entry at a clean path; the parent must be there and a directory. A directory
- * that stays one keeps its children; otherwise what was below is removed. sig NULL: unknown.
+ * that stays one keeps its children; otherwise what was below is removed. The digest of a directory
+ * is not taken from the entry but computed. sig NULL: unknown.
  * Returns 0 and the node (out may be NULL), -ENOENT (no parent) or -ENOTDIR. */
 int lp_index_put(struct lp_index *ix, const char *path, const struct lp_entry *entry,
 		 const struct lp_stat_sig *sig, struct lp_node **out) LP_MUST_USE;
@@ -71,6 +125,22 @@ int lp_index_put(struct lp_index *ix, const char *path, const struct lp_entry *e
 /* The same below a known directory: name is one component. */
 struct lp_node *lp_node_put(struct lp_index *ix, struct lp_node *dir, const char *name,
 			    const struct lp_entry *entry, const struct lp_stat_sig *sig);
+
+/* How the file looked when its digest was taken, borrowed; zeroed when that is not known. */
+const struct lp_stat_sig *lp_node_sig(const struct lp_node *node);
+
+/* Remembers it (NULL: forgets); nothing in a lean index. */
+void lp_node_set_sig(struct lp_node *node, const struct lp_stat_sig *sig);
+
+/* Remembers (or with NULL forgets) the chunks of a file's content; takes a reference of its own.
+ * They are forgotten when an entry with another digest is put. */
+void lp_node_set_chunks(struct lp_node *node, struct lp_chunks *chunks);
+
+/* Moves a node (not the root) with all below it to clean path `to`; chunks, signatures and marks
+ * stay. What was at `to` is removed. Afterwards the node is another one, which lp_index_get finds
+ * at `to`; those below it stay the same. Returns 0, -ENOENT (the directory of `to` is not there),
+ * -ENOTDIR, or -EINVAL (`to` is below node, or node below `to`). */
+int lp_node_move(struct lp_index *ix, struct lp_node *node, const char *to) LP_MUST_USE;
 
 /* Removes path and all below it. Returns whether it was there. "" empties the tree. */
 bool lp_index_remove(struct lp_index *ix, const char *path);
@@ -82,8 +152,10 @@ void lp_node_remove(struct lp_index *ix, struct lp_node *node);
  * modes, sizes, digests and names have the same one. An empty tree has the digest "none". */
 struct lp_digest lp_index_root(struct lp_index *ix);
 
-/* Number of entries without the root, and the sum of the files' sizes. */
+/* Number of entries without the root, of those that are no directories, and the sum of the files'
+ * sizes. */
 size_t lp_index_count(const struct lp_index *ix);
+size_t lp_index_files(const struct lp_index *ix);
 uint64_t lp_index_bytes(const struct lp_index *ix);
 
 /* Writes the node's path ("" for the root). Returns 0 or -ENAMETOOLONG. */
@@ -99,5 +171,6 @@ struct lp_node *lp_node_after(const struct lp_node *top, const struct lp_node *n
 
 /* Whether kind, mode, size and digest are the same. */
 bool lp_entry_equal(const struct lp_entry *a, const struct lp_entry *b);
+bool lp_node_equal(const struct lp_node *node, const struct lp_entry *e);
 
 #endif

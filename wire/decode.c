@@ -123,6 +123,8 @@ static int decode_field(const struct lp_record *rec, const struct lp_field *f,
 static int decode_record(const struct lp_record *rec, const msgpack_object *objs, size_t n,
 			 uint8_t *base, struct lp_err *err)
 {
+	const char *fault;
+
 	if (n < rec->n_fields)
 		return lp_err_say(err, EBADMSG, "%s: %zu of %zu fields", rec->name, n,
 				  rec->n_fields);
@@ -132,7 +134,8 @@ static int decode_record(const struct lp_record *rec, const msgpack_object *objs
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	fault = rec->fault ? rec->fault(base) : NULL;
+	return fault ? lp_err_say(err, EBADMSG, "%s: %s", rec->name, fault) : 0;
 }
 
 static int decode_object(struct lp_msg *msg, const msgpack_object *o, struct lp_err *err)

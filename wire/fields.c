@@ -25,11 +25,12 @@
 		.offset = offsetof(struct s, m), .offset2 = offsetof(struct s, n),                 \
 		.element = &(record)                                                               \
 	}
-#define RECORD(label, s, table)                                                                    \
+#define CHECKED(label, s, table, check)                                                            \
 	{                                                                                          \
 		.name = (label), .bytes = sizeof(struct s), .fields = (table),                     \
-		.n_fields = LP_COUNT_OF(table)                                                     \
+		.n_fields = LP_COUNT_OF(table), .fault = (check)                                   \
 	}
+#define RECORD(label, s, table) CHECKED(label, s, table, NULL)
 
 #define TEXT_MAX LP_WIRE_TEXT_MAX_BYTES
 
@@ -50,10 +51,12 @@ static const struct lp_field challenge[] = {
 };
 static const struct lp_field proof[] = {FIXED(lp_msg_proof, mac)};
 static const struct lp_field welcome[] = {
-	FIXED(lp_msg_welcome, mac),    BYTES(lp_msg_welcome, instance, LP_FIELD_TEXT, TEXT_MAX),
-	FIXED(lp_msg_welcome, boot),   UINT(lp_msg_welcome, revision, 0),
-	FIXED(lp_msg_welcome, root),   FLAG(lp_msg_welcome, foreign),
-	FLAG(lp_msg_welcome, has_app), UINT(lp_msg_welcome, generation, 0),
+	FIXED(lp_msg_welcome, mac),     BYTES(lp_msg_welcome, instance, LP_FIELD_TEXT, TEXT_MAX),
+	FIXED(lp_msg_welcome, boot),    UINT(lp_msg_welcome, revision, 0),
+	FIXED(lp_msg_welcome, root),    FLAG(lp_msg_welcome, foreign),
+	FLAG(lp_msg_welcome, has_app),  UINT(lp_msg_welcome, generation, 0),
+	FIXED(lp_msg_welcome, partial), UINT(lp_msg_welcome, partial_have, INT64_MAX),
+	UINT(lp_msg_welcome, files, 0),
 };
 static const struct lp_field refused[] = {
 	UINT(lp_msg_refused, code, 0),
@@ -84,7 +87,7 @@ static const struct lp_field listing[] = {
 	ARRAY(lp_msg_listing, entries, n_entries, entry_record),
 };
 static const struct lp_field op[] = {
-	UINT(lp_wire_op, op, LP_OP_DELETE),
+	UINT(lp_wire_op, op, LP_OP_MOVE),
 	UINT(lp_wire_op, kind, LP_KIND_COUNT_ - 1),
 	BYTES(lp_wire_op, path, LP_FIELD_PATH, LP_PATH_MAX_BYTES),
 	UINT(lp_wire_op, mode, 0777),
@@ -96,15 +99,90 @@ static const struct lp_field op[] = {
 	 .offset = offsetof(struct lp_wire_op, content),
 	 .offset2 = offsetof(struct lp_wire_op, has_content)},
 };
-static const struct lp_record op_record = RECORD("op", lp_wire_op, op);
+
+/* Where a MOVE comes from is a path, too. */
+static const char *op_fault(const void *record)
+{
+	const struct lp_wire_op *o = record;
+
+	if (o->op != LP_OP_MOVE)
+		return NULL;
+	return o->has_content && lp_path_is_clean((const char *)o->content.p, o->content.len)
+		       ? NULL
+		       : "a move needs the path where from as its content";
+}
+
+static const struct lp_record op_record = CHECKED("op", lp_wire_op, op, op_fault);
 static const struct lp_field change[] = {
 	UINT(lp_msg_change, revision, 0),
 	UINT(lp_msg_change, flags, LP_CHANGE_FIRST | LP_CHANGE_LAST),
 	FIXED(lp_msg_change, root),
 	ARRAY(lp_msg_change, ops, n_ops, op_record),
 };
+static const struct lp_field segment[] = {
+	UINT(lp_wire_segment, from, INT64_MAX),
+	UINT(lp_wire_segment, len, INT64_MAX),
+	{.name = "content",
+	 .type = LP_FIELD_OPT_BIN,
+	 .max = LP_WIRE_PIECE_BYTES,
+	 .offset = offsetof(struct lp_wire_segment, content),
+	 .offset2 = offsetof(struct lp_wire_segment, has_content)},
+};
+
+static const char *segment_fault(const void *record)
+{
+	const struct lp_wire_segment *g = record;
+
+	if (g->len == 0)
+		return "is empty";
+	if (g->has_content)
+		return g->from == 0 && g->len == g->content.len ? NULL : "does not fit its content";
+	return g->len <= (uint64_t)INT64_MAX - g->from ? NULL : "ends out of range";
+}
+
+static const struct lp_record segment_record =
+	CHECKED("segment", lp_wire_segment, segment, segment_fault);
+
+static const struct lp_field patch[] = {
+	FIXED(lp_msg_patch, base),
+	FLAG(lp_msg_patch, in_place),
+	ARRAY(lp_msg_patch, segments, n_segments, segment_record),
+};
+
+static const char *patch_fault(const void *record)
+{
+	const struct lp_msg_patch *p = record;
+
+	return p->n_segments > 0 ? NULL : "has no segments";
+}
+
+static const struct lp_field verify[] = {UINT(lp_msg_verify, unused, 0)};
+
+static const struct lp_field drifted_path[] = {
+	{.name = "path", .type = LP_FIELD_PATH, .max = LP_PATH_MAX_BYTES, .offset = 0},
+};
+static const struct lp_record drifted_path_record = RECORD("path", lp_bytes, drifted_path);
+
+static const struct lp_field verified[] = {
+	UINT(lp_msg_verified, files, 0),
+	UINT(lp_msg_verified, bytes, 0),
+	UINT(lp_msg_verified, drifted, 0),
+	FIXED(lp_msg_verified, root),
+	ARRAY(lp_msg_verified, paths, n_paths, drifted_path_record),
+};
+
 static const struct lp_field data[] = {
-	BYTES(lp_msg_data, content, LP_FIELD_BIN, LP_WIRE_PIECE_BYTES)};
+	UINT(lp_msg_data, at, INT64_MAX),
+	BYTES(lp_msg_data, content, LP_FIELD_BIN, LP_WIRE_PIECE_BYTES),
+};
+
+static const char *data_fault(const void *record)
+{
+	const struct lp_msg_data *d = record;
+
+	return d->content.len <= (uint64_t)INT64_MAX - d->at ? NULL : "ends out of range";
+}
+
 static const struct lp_field skip[] = {UINT(lp_msg_skip, revision, 0)};
 static const struct lp_field credit[] = {UINT(lp_msg_credit, consumed, 0)};
 static const struct lp_field applied[] = {
@@ -158,7 +236,7 @@ static const struct lp_record records[] = {
 	[LP_MSG_LIST] = RECORD("LIST", lp_msg_list, list),
 	[LP_MSG_LISTING] = RECORD("LISTING", lp_msg_listing, listing),
 	[LP_MSG_CHANGE] = RECORD("CHANGE", lp_msg_change, change),
-	[LP_MSG_DATA] = RECORD("DATA", lp_msg_data, data),
+	[LP_MSG_DATA] = CHECKED("DATA", lp_msg_data, data, data_fault),
 	[LP_MSG_SKIP] = RECORD("SKIP", lp_msg_skip, skip),
 	[LP_MSG_CREDIT] = RECORD("CREDIT", lp_msg_credit, credit),
 	[LP_MSG_APPLIED] = RECORD("APPLIED", lp_msg_applied, applied),
@@ -170,6 +248,9 @@ static const struct lp_record records[] = {
 	[LP_MSG_ASK] = RECORD("ASK", lp_msg_ask, ask),
 	[LP_MSG_STATUS] = RECORD("STATUS", lp_msg_status, status),
 	[LP_MSG_TAIL] = RECORD("TAIL", lp_msg_tail, tail),
+	[LP_MSG_PATCH] = CHECKED("PATCH", lp_msg_patch, patch, patch_fault),
+	[LP_MSG_VERIFY] = RECORD("VERIFY", lp_msg_verify, verify),
+	[LP_MSG_VERIFIED] = RECORD("VERIFIED", lp_msg_verified, verified),
 };
 
 const struct lp_record *lp_record_of(uint64_t kind)

@@ -29,12 +29,14 @@ struct lp_field {
 	const struct lp_record *element;
 };
 
-/* bytes: size of the struct in memory. */
+/* bytes: size of the struct in memory. fault: what is wrong with a struct whose fields are right
+ * one by one, or NULL; itself NULL where they have nothing to do with each other. */
 struct lp_record {
 	const char *name;
 	size_t bytes;
 	const struct lp_field *fields;
 	size_t n_fields;
+	const char *(*fault)(const void *record);
 };
 
 /* The record of a message kind, or NULL. */

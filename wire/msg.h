@@ -3,10 +3,10 @@
  *
  * Order. A connection begins HELLO → CHALLENGE → PROOF → WELCOME; REFUSED may come instead of any
  * answer and ends it. After WELCOME an owner asks LIST as often as it needs (each answered by
- * LISTINGs), then sends changesets: one CHANGE with FIRST and LAST, or CHANGEs and DATAs with FIRST
- * on the first and LAST on the last CHANGE. The instance gives CREDIT for what it has consumed and
- * answers every changeset with APPLIED or FAILED, in order. RESTARTED, SETTLED, FAILED and LOG come
- * when they happen. Observers may send RESTART, ASK and TAIL only.
+ * LISTINGs), then sends changesets: one CHANGE with FIRST and LAST, or CHANGEs, DATAs and PATCHes
+ * with FIRST on the first and LAST on the last CHANGE. The instance gives CREDIT for what it has
+ * consumed and answers every changeset with APPLIED or FAILED, in order. RESTARTED, SETTLED, FAILED
+ * and LOG come when they happen. Observers may send RESTART, ASK and TAIL only.
  *
  * Resynchronisation. A changeset must lead to the root digest that it names; when it does not, or
  * a KEEP does not hold, the instance answers FAILED with resync set and ignores changesets until
@@ -42,6 +42,9 @@ struct lp_msg {
 		struct lp_msg_ask ask;
 		struct lp_msg_status status;
 		struct lp_msg_tail tail;
+		struct lp_msg_patch patch;
+		struct lp_msg_verify verify;
+		struct lp_msg_verified verified;
 	} u;
 };
 
@@ -59,8 +62,9 @@ int lp_msg_encode(const struct lp_msg *msg, struct lp_buf *out) LP_MUST_USE;
 
 /* Decodes exactly one message from data[0..len). Bytes in *msg are borrowed from data, its arrays
  * are owned: lp_msg_finish after success. Checks kind, count and type of all fields, their limits,
- * and that paths are clean, names single components and kinds known. Fields after the known ones
- * are ignored, so that later versions may add some. Returns 0 or -EBADMSG with the reason. */
+ * that paths are clean (a MOVE's content is one), names single components, kinds known, and that
+ * segments fit their contents and end in range. Fields after the known ones are ignored, so that
+ * later versions may add some. Returns 0 or -EBADMSG with the reason. */
 int lp_msg_decode(struct lp_msg *msg, const void *data, size_t len, struct lp_err *err) LP_MUST_USE;
 
 /* Releases the arrays of a decoded message. */

@@ -1,53 +1,10 @@
-/* wire/msg_types.h: limits, kinds and the struct of every message of livepush.v1. Part of
- * wire/msg.h, which says in which order they go and how they are encoded. */
+/* wire/msg_types.h: the struct of every message of livepush.v1. Part of wire/msg.h, which says in
+ * which order they go and how they are encoded. */
 #ifndef LP_WIRE_MSG_TYPES_H
 #define LP_WIRE_MSG_TYPES_H
 
-#include "sync/changeset.h"
-
-#define LP_WIRE_VERSION       1
-#define LP_WIRE_MSG_MAX_BYTES ((size_t)512 * 1024) /* encoded, packed or not */
-#define LP_WIRE_PIECE_BYTES   ((size_t)256 * 1024) /* content in one message */
-#define LP_WIRE_WINDOW_BYTES                                                                       \
-	((uint64_t)8 * 1024 * 1024) /* unacknowledged content and operations                       \
-				     */
-#define LP_WIRE_NONCE_BYTES       32
-#define LP_WIRE_MAC_BYTES         32
-#define LP_WIRE_ID_BYTES          16
-#define LP_WIRE_TEXT_MAX_BYTES    512
-#define LP_WIRE_EXCERPT_MAX_BYTES 16384
-#define LP_WIRE_OPS_MAX           16384 /* operations, entries or paths in one message */
-
-/* Kinds are never used for anything else once given out. */
-enum lp_msg_kind {
-	LP_MSG_HELLO = 1,
-	LP_MSG_CHALLENGE = 2,
-	LP_MSG_PROOF = 3,
-	LP_MSG_WELCOME = 4,
-	LP_MSG_REFUSED = 5,
-	LP_MSG_PACKED = 9,
-	LP_MSG_LIST = 10,
-	LP_MSG_LISTING = 11,
-	LP_MSG_CHANGE = 20,
-	LP_MSG_DATA = 21,
-	LP_MSG_SKIP = 22,
-	LP_MSG_CREDIT = 30,
-	LP_MSG_APPLIED = 31,
-	LP_MSG_RESTARTED = 32,
-	LP_MSG_SETTLED = 33,
-	LP_MSG_FAILED = 34,
-	LP_MSG_LOG = 35,
-	LP_MSG_RESTART = 40,
-	LP_MSG_ASK = 41,
-	LP_MSG_STATUS = 42,
-	LP_MSG_TAIL = 43,
-};
-
-/* Borrowed bytes: text or binary, not terminated. */
-struct lp_bytes {
-	const uint8_t *p;
-	size_t len;
-};
+#include "wire/msg_base.h"
+#include "wire/msg_change.h"
 
 enum lp_role {
 	LP_ROLE_OWNER = 1,    /* mirrors a workspace; one at a time */
@@ -88,7 +45,9 @@ struct lp_msg_proof {
 };
 
 /* foreign: the tree holds entries that no workspace sent. has_app: there is a command, so restarts
- * follow changes. */
+ * follow changes. partial, partial_have: the digest of a large content of which the instance has
+ * the first partial_have bytes from a connection that was lost; zeros: none. files: those that are
+ * owned, links included. */
 struct lp_msg_welcome {
 	uint8_t mac[LP_WIRE_MAC_BYTES];
 	struct lp_bytes instance;
@@ -98,6 +57,9 @@ struct lp_msg_welcome {
 	bool foreign;
 	bool has_app;
 	uint64_t generation;
+	uint8_t partial[16];
+	uint64_t partial_have;
+	uint64_t files;
 };
 
 struct lp_msg_refused {
@@ -134,54 +96,6 @@ struct lp_msg_listing {
 	size_t n_entries;
 };
 
-/* has_content: content holds all of it; otherwise a PUT of a file with size > 0 must be the last
- * operation of its message and DATA messages follow. */
-struct lp_wire_op {
-	uint64_t op;
-	uint64_t kind;
-	struct lp_bytes path;
-	uint64_t mode;
-	uint64_t size;
-	uint8_t digest[16];
-	bool has_content;
-	struct lp_bytes content;
-};
-
-#define LP_CHANGE_FIRST 1u
-#define LP_CHANGE_LAST  2u
-
-/* root counts on the LAST message only: the digest of the owned tree afterwards, or all zeros when
- * the sender cannot know it (a file changed while it was being sent). */
-struct lp_msg_change {
-	uint64_t revision;
-	uint64_t flags;
-	uint8_t root[16];
-	struct lp_wire_op *ops;
-	size_t n_ops;
-};
-
-struct lp_msg_data {
-	struct lp_bytes content;
-};
-
-/* Instead of the next DATA: the file changed while it was being sent. The instance forgets the
- * operation whose content was under way and goes on with the changeset. */
-struct lp_msg_skip {
-	uint64_t revision;
-};
-
-struct lp_msg_credit {
-	uint64_t consumed; /* encoded bytes of CHANGE and DATA since WELCOME */
-};
-
-struct lp_msg_applied {
-	uint64_t revision;
-	uint64_t files;
-	uint64_t bytes;
-	uint64_t took_us;
-	uint8_t root[16];
-};
-
 struct lp_msg_restarted {
 	uint64_t revision;
 	uint64_t generation;
@@ -208,6 +122,23 @@ enum lp_wire_stage {
 	LP_WIRE_STAGE_HEALTH = 4,
 	LP_WIRE_STAGE_CRASH = 5,
 	LP_WIRE_STAGE_APPLY = 6,
+};
+
+/* Asks an owner's instance to read every file of its tree again and to compare it with what it
+ * takes it for. What differs is taken for what it is, so that comparing trees mends it. */
+struct lp_msg_verify {
+	uint64_t unused; /* 0 */
+};
+
+/* The answer: files read, files that were not as they were taken for (changed or missing), and the
+ * first paths of them. */
+struct lp_msg_verified {
+	uint64_t files;
+	uint64_t bytes;
+	uint64_t drifted;
+	uint8_t root[16]; /* of the tree as it is */
+	struct lp_bytes *paths;
+	size_t n_paths;
 };
 
 /* stream: 1 stdout, 2 stderr, 3 the controller itself. */

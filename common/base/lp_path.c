@@ -1,7 +1,6 @@
 /* lp_path.c: checks and pieces of relative paths. */
 #include "common/base/lp_path.h"
 
-#include <stdio.h>
 #include <string.h>
 
 bool lp_path_is_clean(const char *path, size_t len)
@@ -51,9 +50,16 @@ bool lp_path_link_is_inside(const char *path, const char *target, size_t len)
 
 int lp_path_join(char *out, size_t out_bytes, const char *dir, const char *name)
 {
-	int n = snprintf(out, out_bytes, "%s%s%s", dir, dir[0] ? "/" : "", name);
+	size_t dir_len = strlen(dir), len = strlen(name), at = dir_len > 0 ? dir_len + 1 : 0;
 
-	return n < 0 || (size_t)n >= out_bytes ? -ENAMETOOLONG : 0;
+	if (at + len >= out_bytes)
+		return -ENAMETOOLONG;
+	if (at > 0) {
+		memcpy(out, dir, at);
+		out[dir_len] = '/';
+	}
+	memcpy(out + at, name, len + 1);
+	return 0;
 }
 
 size_t lp_path_dir_len(const char *path)

@@ -23,6 +23,7 @@ void lp_conf_init(struct lp_conf *conf)
 			{
 				.grace_ms = 10000,
 				.drain_ms = 30000,
+				.streams_ms = 30000,
 				.hold_ms = 30000,
 			},
 	};

@@ -64,10 +64,11 @@ enum lp_conf_strategy {
 
 struct lp_conf_restart {
 	enum lp_conf_strategy strategy;
-	uint32_t grace_ms; /* TERM to KILL; default 10000 */
-	uint32_t drain_ms; /* longest wait for requests of the old generation; default 30000 */
-	uint32_t hold_ms;  /* longest wait of a request at the door; default 30000 */
-	uint16_t port;     /* stop-start: fixed port of the app; 0 (default): a free one */
+	uint32_t grace_ms;   /* TERM to KILL; default 10000 */
+	uint32_t drain_ms;   /* longest wait for requests of the old generation; default 30000 */
+	uint32_t streams_ms; /* the same for WebSockets, event streams, HTTP/2; default 30000 */
+	uint32_t hold_ms;    /* longest wait of a request at the door; default 30000 */
+	uint16_t port;       /* stop-start: fixed port of the app; 0 (default): a free one */
 };
 
 enum lp_conf_compress {

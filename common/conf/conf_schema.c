@@ -263,6 +263,7 @@ static const struct conf_field restart_fields[] = {
 	{"strategy", conf_read_word, AT(lp_conf_restart, strategy), .words = strategy_words},
 	{"grace", conf_read_duration, AT(lp_conf_restart, grace_ms), FROM_TO(0, HOURS_24_MS)},
 	{"drain", conf_read_duration, AT(lp_conf_restart, drain_ms), FROM_TO(0, HOURS_24_MS)},
+	{"streams", conf_read_duration, AT(lp_conf_restart, streams_ms), FROM_TO(0, HOURS_24_MS)},
 	{"hold", conf_read_duration, AT(lp_conf_restart, hold_ms), FROM_TO(0, HOURS_24_MS)},
 	{"port", conf_read_u16, AT(lp_conf_restart, port), FROM_TO(0, UINT16_MAX)},
 };

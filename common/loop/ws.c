@@ -11,9 +11,10 @@
 #include <assert.h>
 #include <string.h>
 
-/* A peer that answers nothing for 10 s is gone; it is asked after 5 s. */
-static const lws_retry_bo_t idle_policy = {.secs_since_valid_ping = 5,
-					   .secs_since_valid_hangup = 10};
+/* As good as never: libwebsockets would spin for a millisecond before each ping, and ping those who
+ * speak as well. ws_alive.c does it instead. */
+static const lws_retry_bo_t idle_policy = {.secs_since_valid_ping = UINT16_MAX,
+					   .secs_since_valid_hangup = UINT16_MAX};
 
 static int on_ws_event(struct lws *wsi, enum lws_callback_reasons reason, void *session, void *in,
 		       size_t len);
@@ -53,6 +54,7 @@ static void finish(struct lp_loop *loop)
 	struct lp_post *next;
 
 	loop->driver = NULL;
+	lp_timer_clear(&host->beat);
 	lws_context_destroy(host->context);
 	/* Failures that were still to be reported: their owners wait for on_close. */
 	for (struct lp_post *post = loop->post_first; post; post = next) {
@@ -169,7 +171,23 @@ struct lp_ws *lp_ws_new(struct lp_loop *loop)
 
 	ws->loop = loop;
 	lp_buf_init(&ws->rx, LP_WS_MESSAGE_MAX_BYTES);
+	ws->next = loop->ws->all;
+	if (ws->next)
+		ws->next->prev = ws;
+	loop->ws->all = ws;
 	return ws;
+}
+
+void lp_ws_free(struct lp_ws *ws)
+{
+	if (ws->next)
+		ws->next->prev = ws->prev;
+	if (ws->prev)
+		ws->prev->next = ws->next;
+	else
+		ws->loop->ws->all = ws->next;
+	lp_buf_finish(&ws->rx);
+	free(ws);
 }
 
 int lp_ws_received(struct lp_ws *ws, const void *in, size_t len)
@@ -178,6 +196,7 @@ int lp_ws_received(struct lp_ws *ws, const void *in, size_t len)
 
 	if (ws->closing)
 		return 0;
+	lp_ws_alive_came(ws, len, whole);
 	if (!lws_frame_is_binary(ws->wsi)) {
 		lp_ws_close(ws, LWS_CLOSE_STATUS_UNACCEPTABLE_OPCODE, "binary messages only");
 		return 0;
@@ -186,7 +205,9 @@ int lp_ws_received(struct lp_ws *ws, const void *in, size_t len)
 		ws->ops->on_message(ws, in, len);
 		return 0;
 	}
-	if (lp_buf_add(&ws->rx, in, len) < 0) {
+	/* What the frame promises counts as if it was there. */
+	if (lws_remaining_packet_payload(ws->wsi) + len > LP_WS_MESSAGE_MAX_BYTES - ws->rx.len ||
+	    lp_buf_add(&ws->rx, in, len) < 0) {
 		lp_ws_close(ws, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, "message too large");
 		return 0;
 	}
@@ -207,6 +228,9 @@ int lp_ws_writable(struct lp_ws *ws)
 				 (unsigned char *)ws->close_reason, strlen(ws->close_reason));
 		return -1;
 	}
+	if (ws->ping_due)
+		return lp_ws_alive_ping(ws);
+	ws->wants_write = false;
 	ws->ops->on_writable(ws);
 	return 0;
 }
@@ -222,8 +246,7 @@ void lp_ws_gone(struct lp_ws *ws, const char *reason)
 		return;
 	ws->reported = true;
 	ws->ops->on_close(ws, ws->close_reason[0] ? ws->close_reason : reason);
-	lp_buf_finish(&ws->rx);
-	free(ws);
+	lp_ws_free(ws);
 }
 
 /* The peer's close frame: two bytes of code, then its reason. */
@@ -256,7 +279,11 @@ static int on_client_event(struct lp_ws *ws, struct lws *wsi, enum lws_callback_
 		if (ws->closing) /* closed while the peer's answer was on its way */
 			return -1;
 		ws->open = true;
+		lp_ws_alive_begin(ws);
 		ws->ops->on_open(ws);
+		return 0;
+	case LWS_CALLBACK_CLIENT_RECEIVE_PONG:
+		lp_ws_alive_heard(ws);
 		return 0;
 	case LWS_CALLBACK_CLIENT_RECEIVE:
 		return lp_ws_received(ws, in, len);
@@ -302,6 +329,7 @@ static int on_ws_event(struct lws *wsi, enum lws_callback_reasons reason, void *
 	switch (reason) {
 	case LWS_CALLBACK_CLIENT_ESTABLISHED:
 	case LWS_CALLBACK_CLIENT_RECEIVE:
+	case LWS_CALLBACK_CLIENT_RECEIVE_PONG:
 	case LWS_CALLBACK_CLIENT_WRITEABLE:
 	case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
 	case LWS_CALLBACK_CLIENT_CLOSED:
@@ -407,7 +435,7 @@ int lp_ws_connect(struct lp_loop *loop, struct lp_ws **out, const struct lp_ws_c
 	ws->user = opts->user;
 	r = connect_parsed(host, ws, url, opts->ca_file, err);
 	if (r < 0) {
-		free(ws);
+		lp_ws_free(ws);
 		return lp_err_wrap(err, r, "%s", opts->url);
 	}
 	*out = ws;
@@ -421,6 +449,7 @@ void *lp_ws_user(const struct lp_ws *ws)
 
 void lp_ws_want_write(struct lp_ws *ws)
 {
+	ws->wants_write = true;
 	if (ws->wsi && ws->open)
 		(void)lws_callback_on_writable(ws->wsi);
 }

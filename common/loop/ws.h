@@ -27,8 +27,9 @@ struct lp_ws_ops {
 };
 
 /* url: ws:// or wss://, host, optional port, optional path (default /_livepush/ws). ca_file: extra
- * certificate authority for wss, or NULL. user: what lp_ws_user returns. The connection is dropped
- * when the peer is silent for 10 s (it is pinged after 5 s). */
+ * certificate authority for wss, or NULL. user: what lp_ws_user returns. On both sides a
+ * connection is dropped when the peer is silent for 9 s (it is pinged after 4.5 s), unless what it
+ * is sent still moves. */
 struct lp_ws_connect_opts {
 	const char *url;
 	const char *ca_file;
@@ -70,6 +71,14 @@ void *lp_ws_user(const struct lp_ws *ws);
 
 /* Asks for on_writable. Any number of times. */
 void lp_ws_want_write(struct lp_ws *ws);
+
+/* The peer may be gone without a word (the network changed, the machine slept): it is pinged now,
+ * and the connection is dropped when nothing comes for 2 s. Harmless when it is not open. */
+void lp_ws_probe(struct lp_ws *ws);
+
+/* Whether what was sent last has been repeated by TCP without an answer (tcp(7), TCP_INFO), so that
+ * the next try may be seconds away. False for what is not TCP, or not open. */
+bool lp_ws_is_stuck(const struct lp_ws *ws);
 
 /* Sends one binary message of at most LP_WS_MESSAGE_MAX_BYTES; data is copied. Only in on_writable,
  * once. Returns 0 or -EPIPE (the connection is about to close). */

@@ -56,5 +56,6 @@ int lp_ws_send(struct lp_ws *ws, const void *data, size_t len)
 	head = put_frame_head(payload, len, ws->is_client ? 0x80 : 0, mask);
 	if (lws_write(ws->wsi, payload - head, len + head, LWS_WRITE_HTTP) < (int)(len + head))
 		return -EPIPE;
+	ws->written += len + head;
 	return 0;
 }

@@ -15,7 +15,8 @@ struct lp_ws_tls {
 };
 
 /* Everything libwebsockets of one loop. base: the vhost without a listener, for the adopted epoll
- * descriptor. scratch: room for one outgoing message behind LWS_PRE bytes. */
+ * descriptor. scratch: room for one outgoing message behind LWS_PRE bytes. beat: the timer that
+ * looks after all connections (ws_alive.c). */
 struct lp_ws_host {
 	struct lws_context *context;
 	struct lws_vhost *base;
@@ -25,9 +26,13 @@ struct lp_ws_host {
 	char *serve_iface; /* owned; "@name" */
 	unsigned vhost_serial;
 	struct lp_ws_tls *tls; /* by authority */
+	struct lp_ws *all;
+	struct lp_timer beat;
 };
 
 struct lp_ws {
+	struct lp_ws *next; /* of the host's */
+	struct lp_ws *prev;
 	struct lp_loop *loop;
 	struct lws *wsi; /* NULL once it is gone */
 	const struct lp_ws_ops *ops;
@@ -41,6 +46,14 @@ struct lp_ws {
 	int close_code;
 	char close_reason[124]; /* the limit of RFC 6455, 5.5 */
 	struct lp_post late_close;
+	bool wants_write;  /* the owner does */
+	bool ping_due;     /* a ping is to be written */
+	bool pinged;       /* since it was heard of last */
+	uint64_t heard_us; /* when a sign of life came from the peer */
+	size_t unheard;    /* bytes that came since, of a message that is not complete */
+	uint64_t written;  /* bytes given to libwebsockets */
+	uint64_t written_before;
+	int unread_before; /* bytes that the peer's kernel had not taken, at the last look */
 };
 
 /* The host of the loop, made at the first call. Returns 0 or -errno. */
@@ -51,6 +64,15 @@ int lp_ws_host_get(struct lp_loop *loop, struct lp_ws_host **out, struct lp_err 
 struct lws_vhost *lp_ws_vhost(struct lp_loop *loop, const char *listen_iface, const char *ca_file);
 
 struct lp_ws *lp_ws_new(struct lp_loop *loop);
+void lp_ws_free(struct lp_ws *ws);
+
+/* ws_alive.c. It is open from now on; it was heard of; what is due is written (returns 0, or -1 to
+ * close). */
+void lp_ws_alive_begin(struct lp_ws *ws);
+void lp_ws_alive_heard(struct lp_ws *ws);
+/* A piece of a message came, or all of it (whole). */
+void lp_ws_alive_came(struct lp_ws *ws, size_t len, bool whole);
+int lp_ws_alive_ping(struct lp_ws *ws);
 
 /* Steps of a connection's life, for both sides. They return what the libwebsockets callback has to
  * return: 0 to go on, -1 to close. */

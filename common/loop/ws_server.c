@@ -52,10 +52,11 @@ static int on_established(struct lp_loop *loop, struct lws *wsi)
 	ws->open = true;
 	ws->ops = host->serve.on_accept(host->serve.ctx, ws, &ws->user);
 	if (!ws->ops) {
-		free(ws);
+		lp_ws_free(ws);
 		return -1;
 	}
 	lws_set_opaque_user_data(wsi, ws);
+	lp_ws_alive_begin(ws);
 	ws->ops->on_open(ws);
 	return 0;
 }
@@ -112,6 +113,10 @@ int lp_ws_server_event(struct lp_loop *loop, struct lws *wsi, enum lws_callback_
 		return on_established(loop, wsi);
 	case LWS_CALLBACK_RECEIVE:
 		return ws ? lp_ws_received(ws, in, len) : -1;
+	case LWS_CALLBACK_RECEIVE_PONG:
+		if (ws)
+			lp_ws_alive_heard(ws);
+		return 0;
 	case LWS_CALLBACK_SERVER_WRITEABLE:
 		return ws ? lp_ws_writable(ws) : -1;
 	case LWS_CALLBACK_CLOSED:

@@ -9,17 +9,19 @@ import hmac
 import os
 import socket
 import struct
+import time
 
 VERSION = 1
 HELLO, CHALLENGE, PROOF, WELCOME, REFUSED = 1, 2, 3, 4, 5
-PACKED, LIST, LISTING, CHANGE, DATA = 9, 10, 11, 20, 21
-CREDIT, APPLIED, FAILED, ASK, STATUS = 30, 31, 34, 41, 42
+PACKED, LIST, LISTING, CHANGE, DATA, SKIP, PATCH = 9, 10, 11, 20, 21, 22, 23
+CREDIT, APPLIED, FAILED, ASK, STATUS, VERIFY, VERIFIED = 30, 31, 34, 41, 42, 44, 45
 OWNER, OBSERVER = 1, 2
 REFUSE_VERSION, REFUSE_SECRET, REFUSE_HELD, REFUSE_TAKEN, REFUSE_PROTOCOL = 1, 2, 3, 4, 5
 FIRST, LAST = 1, 2
-PUT, KEEP, DELETE = 1, 2, 3
+PUT, KEEP, DELETE, MOVE = 1, 2, 3, 4
 FILE, DIR, LINK = 1, 2, 3
 PATH = "/_livepush/ws"
+SMALL_MAX, PIECE = 131_072, 262_144  # a content in its operation; in one message
 
 
 class Closed(Exception):
@@ -90,7 +92,7 @@ class _Hash128(ctypes.Structure):
     _fields_ = [("low", ctypes.c_uint64), ("high", ctypes.c_uint64)]
 
 
-def digest(content):
+def hash_of(content):
     library = ctypes.CDLL(ctypes.util.find_library("xxhash"))
     library.XXH3_128bits.restype = _Hash128
     library.XXH3_128bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
@@ -98,9 +100,47 @@ def digest(content):
     return struct.pack(">QQ", value.high, value.low)
 
 
+def _gear():
+    """The first 256 outputs of SplitMix64."""
+    state, mask = 0, 2 ** 64 - 1
+    for _ in range(256):
+        state = (state + 0x9e3779b97f4a7c15) & mask
+        mixed = ((state ^ (state >> 30)) * 0xbf58476d1ce4e5b9) & mask
+        mixed = ((mixed ^ (mixed >> 27)) * 0x94d049bb133111eb) & mask
+        yield mixed ^ (mixed >> 31)
+
+
+_GEAR = list(_gear())
+
+
+def chunk_end(content, at):
+    """Where the chunk that begins there ends."""
+    last = min(at + 131_072, len(content))
+    value = 0
+    for end in range(at + 16_384 - 64, last):
+        value = (2 * value + _GEAR[content[end]]) & (2 ** 64 - 1)
+        size = end + 1 - at
+        if size >= 16_384 and value < (2 ** 46 if size < 65_536 else 2 ** 50):
+            return end + 1
+    return last
+
+
+def digest(content):
+    """What names a content: its hash, or that of its chunks when it is large."""
+    if len(content) <= SMALL_MAX:
+        return hash_of(content)
+    rows, at = b"", 0
+    while at < len(content):
+        end = chunk_end(content, at)
+        rows += struct.pack(">I", end - at) + hash_of(content[at:end])
+        at = end
+    return hash_of(rows)
+
+
 def put_file(path, content, mode=0o644):
-    """A PUT of a small file, as an operation of a CHANGE."""
-    return [PUT, FILE, os.fsencode(path), mode, len(content), digest(content), content]
+    """A PUT of a file, as an operation of a CHANGE; without its content when it is large."""
+    return [PUT, FILE, os.fsencode(path), mode, len(content), digest(content),
+            content if len(content) <= SMALL_MAX else None]
 
 
 def put_link(path, target):
@@ -111,6 +151,11 @@ def put_dir(path):
     return [PUT, DIR, os.fsencode(path), 0o755, 0, bytes(16), None]
 
 
+def move(source, path, kind=DIR, mode=0o755, size=0, named=bytes(16)):
+    """A MOVE of what is at source; the rest says what that is."""
+    return [MOVE, kind, os.fsencode(path), mode, size, named, os.fsencode(source)]
+
+
 def delete(path):
     return [DELETE, 0, os.fsencode(path), 0, 0, bytes(16), None]
 
@@ -119,6 +164,7 @@ class Client:
     """One WebSocket connection to a controller."""
 
     def __init__(self, port, path=PATH, subprotocol="livepush.v1", timeout=10.0):
+        self._timeout = timeout
         self._socket = socket.create_connection(("127.0.0.1", port), timeout)
         self._buffer = b""
         key = base64.b64encode(os.urandom(16)).decode()
@@ -178,8 +224,10 @@ class Client:
         self.send_frame(pack(message))
 
     def receive(self):
-        """The next message as a list; answers pings; raises Closed."""
-        while True:
+        """The next message as a list; answers pings; raises Closed, or TimeoutError when nothing but
+        pings came for the time that was given."""
+        deadline = time.monotonic() + self._timeout
+        while time.monotonic() < deadline:
             opcode, length = self._take(2)
             length &= 0x7f
             if length == 126:
@@ -193,6 +241,7 @@ class Client:
                 raise Closed(struct.unpack(">H", payload[:2])[0] if len(payload) >= 2 else None)
             elif opcode & 0x0f == 2:
                 return unpack(payload)[0]
+        raise TimeoutError("no message came")
 
     def receive_kind(self, *kinds):
         """The next message of one of these kinds; others are passed over."""
@@ -221,5 +270,27 @@ class Client:
         self.proof(answer, secret)
         return self.receive_kind(WELCOME, REFUSED)
 
-    def change(self, *operations, revision=1, root=bytes(16)):
-        self.send(CHANGE, revision, FIRST | LAST, root, list(operations))
+    def change(self, *operations, revision=1, root=bytes(16), flags=FIRST | LAST):
+        self.send(CHANGE, revision, flags, root, list(operations))
+
+    def data(self, content, at=0):
+        """The content of a large file from there on, in as many DATA as it takes."""
+        while at < len(content):
+            piece = content[at:at + PIECE]
+            self.send(DATA, at, piece)
+            at += len(piece)
+
+    def change_large(self, path, content, revision=1):
+        """A changeset that puts one large file."""
+        self.change(put_file(path, content), revision=revision, flags=FIRST)
+        self.data(content)
+        self.change(revision=revision, flags=LAST)
+
+    def change_patched(self, path, base, content, segments, revision=1, in_place=False):
+        """A changeset that makes one large file of another one: segments are (from, len) of the
+        base, or new bytes."""
+        self.change(put_file(path, content), revision=revision, flags=FIRST)
+        self.send(PATCH, digest(base), in_place,
+                  [[0, len(segment), segment] if isinstance(segment, bytes) else [*segment, None]
+                   for segment in segments])
+        self.change(revision=revision, flags=LAST)

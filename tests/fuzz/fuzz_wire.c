@@ -18,6 +18,32 @@ static bool same(const struct lp_buf *a, const struct lp_buf *b)
 	return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
 }
 
+/* What receivers rely on without looking again. */
+static void check_promises(const struct lp_msg *msg)
+{
+	if (msg->kind == LP_MSG_CHANGE) {
+		for (size_t i = 0; i < msg->u.change.n_ops; i++) {
+			const struct lp_wire_op *op = &msg->u.change.ops[i];
+
+			require(op->path.len > 0 && op->size <= INT64_MAX && op->mode <= 0777);
+			require(op->op != LP_OP_MOVE ||
+				(op->has_content &&
+				 lp_path_is_clean((const char *)op->content.p, op->content.len)));
+		}
+	} else if (msg->kind == LP_MSG_PATCH) {
+		require(msg->u.patch.n_segments > 0 && msg->u.patch.n_segments <= LP_WIRE_OPS_MAX);
+		for (size_t i = 0; i < msg->u.patch.n_segments; i++) {
+			const struct lp_wire_segment *s = &msg->u.patch.segments[i];
+
+			require(s->len > 0 && s->from <= INT64_MAX &&
+				s->len <= INT64_MAX - s->from);
+			require(!s->has_content || (s->len == s->content.len && s->from == 0));
+		}
+	} else if (msg->kind == LP_MSG_DATA) {
+		require(msg->u.data.at <= INT64_MAX - msg->u.data.content.len);
+	}
+}
+
 static void check_again(const struct lp_buf *first)
 {
 	struct lp_buf second = {0};
@@ -85,6 +111,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	require(well_formed && err.code == 0 && lp_msg_name(msg.kind)[0] != '?');
+	check_promises(&msg);
 	/* Never longer than what came: numbers are written as short as can be. */
 	require(lp_msg_encode(&msg, &encoded) == 0 && encoded.len <= size);
 	check_again(&encoded);

@@ -30,7 +30,7 @@ static const char full[] =
 	"  - {match: a, action: restart}\n"
 	"health: {kind: http, path: /healthz, status: 200-299, timeout: 20s,\n"
 	"         interval: 50ms}\n"
-	"restart: {strategy: stop-start, grace: 1s, drain: 2m, hold: 1h, port: 8080}\n"
+	"restart: {strategy: stop-start, grace: 1s, drain: 2m, streams: 3m, hold: 1h, port: 8080}\n"
 	"targets:\n"
 	"  staging:\n"
 	"    url: wss://app.example.org/_livepush/ws\n"
@@ -86,6 +86,7 @@ static void lp_conf_parse__reads_the_whole_format(void **state)
 	assert_int_equal(c.restart.strategy, LP_STRATEGY_STOP_START);
 	assert_int_equal(c.restart.grace_ms, 1000);
 	assert_int_equal(c.restart.drain_ms, 120000);
+	assert_int_equal(c.restart.streams_ms, 180000);
 	assert_int_equal(c.restart.hold_ms, 3600000);
 	assert_int_equal(c.restart.port, 8080);
 	assert_int_equal(c.n_targets, 2);

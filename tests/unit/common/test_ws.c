@@ -1,4 +1,4 @@
-/* test_ws.c: WebSocket connections between two loops in two threads, and peers that break rules. */
+/* test_ws.c: WebSocket connections between two loops in two threads. */
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
@@ -13,11 +13,8 @@
 
 #include <cmocka.h>
 
-#define BINARY 0x82
-#define TEXT   0x81
-#define CLOSE  0x88
-#define PATH   "/_livepush/ws"
-#define MOST   ((size_t)LP_WS_MESSAGE_MAX_BYTES)
+#define PATH "/_livepush/ws"
+#define MOST ((size_t)LP_WS_MESSAGE_MAX_BYTES)
 
 static const size_t sizes[] = {0,     1,     125,    126,    127,    65535, 65536,
 			       65537, 70000, 262144, 262145, 524287, MOST};
@@ -362,93 +359,6 @@ static void upgrade__needs_the_path_and_the_subprotocol(void **state)
 	fixture_stop();
 }
 
-static int open_raw(void)
-{
-	int fd = fixture_connect();
-
-	assert_int_equal(fixture_upgrade(fd, PATH, "livepush.v1"), 101);
-	return fd;
-}
-
-static void server__closes_on_broken_rules(void **state)
-{
-	static uint8_t big[LP_WS_MESSAGE_MAX_BYTES + 1];
-	static const struct {
-		const char *name;
-		unsigned first[2]; /* 0: no second frame */
-		size_t len;
-		unsigned code;
-	} cases[] = {
-		{"text", {TEXT, 0}, 5, 1003},
-		{"empty text", {TEXT, 0}, 0, 1003},
-		{"too long", {BINARY, 0}, sizeof(big), 1009},
-		{"too long in two pieces", {0x02, 0x80}, sizeof(big) / 2 + 1, 1009},
-		{"text in pieces", {0x01, 0x80}, 10, 1003},
-	};
-
-	(void)state;
-	fixture_start(FIXTURE_ECHO);
-	for (size_t i = 0; i < LP_COUNT_OF(cases); i++) {
-		struct lp_buf payload = {0};
-		int fd = open_raw(), first;
-		char reason[128];
-
-		memset(big, 'x', sizeof(big));
-		fixture_send_frame(fd, cases[i].first[0], big, cases[i].len);
-		if (cases[i].first[1])
-			fixture_send_frame(fd, cases[i].first[1], big, cases[i].len);
-		first = fixture_read_frame(fd, &payload);
-		if (first != CLOSE || payload.len < 2 ||
-		    (unsigned)(payload.data[0] << 8 | payload.data[1]) != cases[i].code)
-			fail_msg("%s: first byte %d", cases[i].name, first);
-		(void)close(fd);
-		fixture_wait_closed((unsigned)i + 1, reason, sizeof(reason));
-		assert_true(reason[0] != '\0');
-		lp_buf_finish(&payload);
-	}
-	fixture_stop();
-}
-
-static void server__puts_fragments_together(void **state)
-{
-	struct lp_buf payload = {0};
-	int fd;
-
-	(void)state;
-	fixture_start(FIXTURE_ECHO);
-	fd = open_raw();
-	fixture_send_frame(fd, 0x02, "frag", 4);
-	fixture_send_frame(fd, 0x00, "", 0);
-	fixture_send_frame(fd, 0x89, "ping", 4); /* control frames may come in between */
-	fixture_send_frame(fd, 0x00, "men", 3);
-	fixture_send_frame(fd, 0x80, "ts", 2);
-	fixture_send_frame(fd, BINARY, "next", 4);
-	assert_int_equal(fixture_read_frame(fd, &payload), 0x8a);
-	assert_string_equal(lp_buf_text(&payload), "ping");
-	assert_int_equal(fixture_read_frame(fd, &payload), BINARY);
-	assert_string_equal(lp_buf_text(&payload), "fragments");
-	assert_int_equal(fixture_read_frame(fd, &payload), BINARY);
-	assert_string_equal(lp_buf_text(&payload), "next");
-	(void)close(fd);
-	lp_buf_finish(&payload);
-	fixture_stop();
-}
-
-static void server__notices_a_peer_that_vanishes(void **state)
-{
-	char reason[128];
-	int fd;
-
-	(void)state;
-	fixture_start(FIXTURE_ECHO);
-	fd = open_raw();
-	fixture_send_frame(fd, BINARY, "half", 4);
-	(void)close(fd);
-	fixture_wait_closed(1, reason, sizeof(reason));
-	assert_string_equal(reason, "connection lost");
-	fixture_stop();
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -460,9 +370,6 @@ int main(void)
 		cmocka_unit_test(destroy__ends_what_is_open),
 		cmocka_unit_test(request__is_answered),
 		cmocka_unit_test(upgrade__needs_the_path_and_the_subprotocol),
-		cmocka_unit_test(server__closes_on_broken_rules),
-		cmocka_unit_test(server__puts_fragments_together),
-		cmocka_unit_test(server__notices_a_peer_that_vanishes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

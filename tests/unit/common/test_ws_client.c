@@ -29,6 +29,8 @@ enum plan {
 	PLAN_TEXT,     /* nothing; a text message follows */
 	PLAN_WRONG_PROTOCOL,
 	PLAN_NO_UPGRADE,
+	PLAN_SILENT, /* nothing ever again, and what comes is not read */
+	PLAN_SILENT_PROBED,
 };
 
 static struct test {
@@ -41,14 +43,17 @@ static struct test {
 	struct lp_buf request;
 	bool answered, given_up, opened, timed_out;
 	size_t poured;
+	uint64_t opened_us, closed_us;
 	int closed, messages;
 	char reason[128];
 } t;
 
 static void on_open(struct lp_ws *ws)
 {
-	(void)ws;
 	t.opened = true;
+	t.opened_us = lp_now_us();
+	if (t.plan == PLAN_SILENT_PROBED)
+		lp_ws_probe(ws);
 }
 
 static void on_message(struct lp_ws *ws, const uint8_t *data, size_t len)
@@ -68,6 +73,7 @@ static void on_close(struct lp_ws *ws, const char *reason)
 {
 	(void)ws;
 	t.closed++;
+	t.closed_us = lp_now_us();
 	(void)snprintf(t.reason, sizeof(t.reason), "%s", reason);
 }
 
@@ -274,12 +280,30 @@ static void client__needs_the_upgrade_and_the_subprotocol(void **state)
 	assert_true(t.reason[0] != '\0');
 }
 
+/* A peer that was cut off without a word: noticed within 10 s, and sooner when there is a reason to
+ * doubt. */
+static void client__notices_a_peer_that_is_silent(void **state)
+{
+	uint64_t silent_us;
+
+	(void)state;
+	run_plan(PLAN_SILENT);
+	silent_us = t.closed_us - t.opened_us;
+	assert_true(silent_us > 8000000 && silent_us < 10000000);
+	assert_string_equal(t.reason, "it does not answer any more");
+	run_plan(PLAN_SILENT_PROBED);
+	silent_us = t.closed_us - t.opened_us;
+	assert_true(silent_us > 1900000 && silent_us < 4000000);
+	assert_string_equal(t.reason, "it does not answer any more");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(client__given_up_while_the_answer_comes_never_opens),
 		cmocka_unit_test(client__closes_on_broken_rules),
 		cmocka_unit_test(client__needs_the_upgrade_and_the_subprotocol),
+		cmocka_unit_test(client__notices_a_peer_that_is_silent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
 /* test_changeset.c: changesets and blobs as data: counting, order, references. */
+#include "common/base/lp_mem.h"
 #include "sync/changeset.h"
 
 #include <setjmp.h>
@@ -99,6 +100,85 @@ static void sort__puts_directories_before_what_is_in_them(void **state)
 	lp_changeset_unref(cs);
 }
 
+static void sort__puts_moves_first_in_their_order(void **state)
+{
+	static const char *const expected[] = {"z", "b", "z", "a", "m"};
+	const struct lp_entry dir = {.kind = LP_KIND_DIR, .mode = 0755};
+	struct lp_changeset *cs = lp_changeset_create();
+	char from[] = "y";
+
+	(void)state;
+	lp_changeset_add(cs, LP_OP_DELETE, "m", NULL, NULL);
+	lp_changeset_add_move(cs, from, "z", &dir);
+	lp_changeset_add(cs, LP_OP_DELETE, "a", NULL, NULL);
+	lp_changeset_add_move(cs, "a", "b", &dir);
+	lp_changeset_add_move(cs, "b", "z", &dir); /* none replaces another */
+	from[0] = 'x';
+	lp_changeset_sort(cs);
+	assert_int_equal(cs->n_ops, LP_COUNT_OF(expected));
+	for (size_t i = 0; i < LP_COUNT_OF(expected); i++) {
+		assert_string_equal(cs->ops[i].path, expected[i]);
+		assert_int_equal(cs->ops[i].kind == LP_OP_MOVE, i < 3);
+		assert_int_equal(cs->ops[i].from != NULL, i < 3);
+	}
+	assert_string_equal(cs->ops[0].from, "y");
+	assert_true(lp_entry_equal(&cs->ops[0].e, &dir));
+	assert_int_equal(cs->bytes, 0);
+	lp_changeset_unref(cs);
+}
+
+static void sort__keeps_the_last_of_one_path(void **state)
+{
+	const struct lp_entry one = {.kind = LP_KIND_FILE, .size = 1};
+	const struct lp_entry two = {.kind = LP_KIND_FILE, .size = 20};
+	struct lp_changeset *cs = lp_changeset_create();
+
+	(void)state;
+	lp_changeset_add(cs, LP_OP_PUT, "b", &one, lp_blob_create(1));
+	lp_changeset_add(cs, LP_OP_PUT, "a", &one, lp_blob_create(1));
+	lp_changeset_add(cs, LP_OP_PUT, "b", &two, lp_blob_create(20));
+	lp_changeset_add(cs, LP_OP_PUT, "a", &two, NULL);
+	lp_changeset_add(cs, LP_OP_DELETE, "a", NULL, NULL);
+	lp_changeset_sort(cs);
+	assert_int_equal(cs->n_ops, 2);
+	assert_int_equal(cs->ops[0].kind, LP_OP_DELETE);
+	assert_int_equal(cs->ops[1].e.size, 20);
+	assert_int_equal(cs->bytes, 20);
+	lp_changeset_unref(cs);
+}
+
+/* A list of n chunks of 20,000 bytes, the i-th named `first` + i. */
+static struct lp_chunks *numbered_chunks(uint8_t first, uint8_t n)
+{
+	struct lp_chunk c[16] = {{0}};
+
+	for (uint8_t i = 0; i < n; i++)
+		c[i] = (struct lp_chunk){.len = 20000, .digest = {{(uint8_t)(first + i)}}};
+	return lp_chunks_create(c, n, NULL);
+}
+
+static void op_bytes__are_what_the_base_does_not_have(void **state)
+{
+	const struct lp_entry e = {.kind = LP_KIND_FILE, .size = 200000};
+	struct lp_changeset *cs = lp_changeset_create();
+	struct lp_op *op = lp_changeset_add(cs, LP_OP_PUT, "large", &e, NULL);
+
+	(void)state;
+	assert_int_equal(lp_op_bytes(op), 200000);
+	op->chunks = numbered_chunks(10, 10);
+	assert_int_equal(lp_op_bytes(op), 200000);
+	op->base.chunks = numbered_chunks(13, 16);
+	assert_int_equal(lp_op_bytes(op), 60000);
+	lp_changeset_sort(cs);
+	assert_int_equal(cs->bytes, 60000);
+	op->base.written = lp_xcalloc(1, sizeof(*op->base.written));
+	lp_ranges_add(op->base.written, 70000, 4096);
+	assert_int_equal(lp_op_bytes(op), 4096);
+	op->kind = LP_OP_KEEP;
+	assert_int_equal(lp_op_bytes(op), 0);
+	lp_changeset_unref(cs);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -106,6 +186,9 @@ int main(void)
 		cmocka_unit_test(add__copies_the_path_and_takes_the_blob),
 		cmocka_unit_test(add__counts_what_has_to_be_sent),
 		cmocka_unit_test(sort__puts_directories_before_what_is_in_them),
+		cmocka_unit_test(sort__puts_moves_first_in_their_order),
+		cmocka_unit_test(sort__keeps_the_last_of_one_path),
+		cmocka_unit_test(op_bytes__are_what_the_base_does_not_have),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

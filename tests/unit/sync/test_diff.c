@@ -125,6 +125,8 @@ static void peer_apply(struct peer *p, const struct lp_op *op)
 		if (op->e.kind != LP_KIND_DIR)
 			peer_drop_below(p, op->path);
 		break;
+	case LP_OP_MOVE:
+		fail_msg("comparing trees finds no moves");
 	}
 	if (lp_path_dir_len(op->path) > 0) {
 		char dir[64];

@@ -85,12 +85,12 @@ static void lp_ignore_check__prefers_deeper_then_later_rules(void **state)
 	set(ig, "", LP_IGNORE_GITIGNORE, "# first\n*.log\n!keep.log\n");
 	set(ig, "", LP_IGNORE_CFIGNORE, "keep.log");
 	assert_true(lp_ignore_check(ig, "keep.log", false, &m));
-	assert_string_equal(m.source, ":2");
+	assert_string_equal(m.source, ":3");
 	assert_int_equal(m.line, 1);
 	set(ig, "", LP_IGNORE_CONFIG, "!keep.log");
 	set(ig, "", LP_IGNORE_LIVEPUSHIGNORE, "keep.log");
 	assert_false(lp_ignore_check(ig, "keep.log", false, &m));
-	assert_string_equal(m.source, ":4");
+	assert_string_equal(m.source, ":5");
 	assert_string_equal(m.pattern, "!keep.log");
 	assert_true(m.negated);
 	assert_true(lp_ignore_check(ig, "x/y/a.log", false, &m));
@@ -98,7 +98,7 @@ static void lp_ignore_check__prefers_deeper_then_later_rules(void **state)
 	assert_int_equal(m.line, 2);
 	set(ig, "x/y", LP_IGNORE_GITIGNORE, "!*.log");
 	assert_false(lp_ignore_check(ig, "x/y/a.log", false, &m));
-	assert_string_equal(m.source, "x/y:1");
+	assert_string_equal(m.source, "x/y:2");
 	assert_true(lp_ignore_check(ig, "x/yy/a.log", false, NULL));
 	assert_true(lp_ignore_check(ig, "x/a.log", false, NULL));
 	assert_false(lp_ignore_check(ig, "x/y/z/a.log", false, NULL));
@@ -286,9 +286,73 @@ static void lp_globs_match__looks_at_the_path_and_its_parents(void **state)
 	lp_globs_destroy(NULL);
 }
 
+static void lp_ignore_level_at__knows_rule_files_by_their_path(void **state)
+{
+	static const struct {
+		const char *path;
+		int level;
+		size_t dir_len;
+	} rows[] = {
+		{".gitignore", LP_IGNORE_GITIGNORE, 0},
+		{"a/b/.gitignore", LP_IGNORE_GITIGNORE, 3},
+		{"a/.cfignore", LP_IGNORE_CFIGNORE, 1},
+		{".livepushignore", LP_IGNORE_LIVEPUSHIGNORE, 0},
+		{".git/info/exclude", LP_IGNORE_EXCLUDE, 0},
+		{"a/.git/info/exclude", -1, 11},
+		{"exclude", -1, 0},
+		{"a/gitignore", -1, 1},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < LP_COUNT_OF(rows); i++) {
+		size_t dir_len = 99;
+
+		assert_int_equal(lp_ignore_level_at(rows[i].path, &dir_len), rows[i].level);
+		assert_int_equal(dir_len, rows[i].dir_len);
+		assert_int_equal(lp_ignore_level_at(rows[i].path, NULL), rows[i].level);
+	}
+}
+
+static void lp_ignore_file_of__tells_where_to_read(void **state)
+{
+	(void)state;
+	assert_string_equal(lp_ignore_file_of(LP_IGNORE_EXCLUDE, ""), ".git/info/exclude");
+	assert_null(lp_ignore_file_of(LP_IGNORE_EXCLUDE, "sub"));
+	assert_string_equal(lp_ignore_file_of(LP_IGNORE_GITIGNORE, "sub"), ".gitignore");
+	assert_null(lp_ignore_file_of(LP_IGNORE_BUILTIN, ""));
+	assert_null(lp_ignore_file_of(LP_IGNORE_CONFIG, ""));
+	/* Each file that is named is found again by its path. */
+	for (int i = 0; i < LP_IGNORE_LEVEL_COUNT_; i++) {
+		const char *file = lp_ignore_file_of((enum lp_ignore_level)i, "");
+
+		if (file)
+			assert_int_equal(lp_ignore_level_at(file, NULL), i);
+	}
+}
+
+static void lp_ignore_check__puts_exclude_below_gitignore(void **state)
+{
+	struct lp_ignore *ig = lp_ignore_create();
+	struct lp_ignore_match m;
+
+	(void)state;
+	assert_int_equal(
+		lp_ignore_set(ig, "", LP_IGNORE_EXCLUDE, ".git/info/exclude", "*.a\n*.b\n", 8), 0);
+	assert_int_equal(lp_ignore_set(ig, "", LP_IGNORE_GITIGNORE, ".gitignore", "!x.b\n", 5), 0);
+	assert_true(lp_ignore_check(ig, "sub/x.a", false, &m));
+	assert_string_equal(m.source, ".git/info/exclude");
+	assert_int_equal(m.line, 1);
+	assert_false(lp_ignore_check(ig, "x.b", false, &m));
+	assert_string_equal(m.source, ".gitignore");
+	lp_ignore_destroy(ig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lp_ignore_level_at__knows_rule_files_by_their_path),
+		cmocka_unit_test(lp_ignore_file_of__tells_where_to_read),
+		cmocka_unit_test(lp_ignore_check__puts_exclude_below_gitignore),
 		cmocka_unit_test(lp_ignore_check__follows_gitignore),
 		cmocka_unit_test(lp_ignore_check__prefers_deeper_then_later_rules),
 		cmocka_unit_test(lp_ignore_set__replaces_and_removes),

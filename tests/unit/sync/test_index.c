@@ -71,8 +71,8 @@ static void put__stores_what_it_was_given(void **state)
 	assert_ptr_equal(n, lp_index_get(ix, "d/f"));
 	assert_ptr_equal(n, lp_node_child(lp_index_get(ix, "d"), "f"));
 	assert_ptr_equal(n->parent, lp_index_get(ix, "d"));
-	assert_true(lp_entry_equal(&n->e, &e));
-	assert_memory_equal(&n->sig, &sig, sizeof(sig));
+	assert_true(lp_node_equal(n, &e));
+	assert_memory_equal(lp_node_sig(n), &sig, sizeof(sig));
 	assert_string_equal(n->name, "f");
 	assert_int_equal(lp_node_path(n, path, sizeof(path)), 0);
 	assert_string_equal(path, "d/f");
@@ -80,12 +80,37 @@ static void put__stores_what_it_was_given(void **state)
 	assert_int_equal(lp_index_bytes(ix), 5);
 	put(ix, "d/f", LP_KIND_FILE, "123");
 	assert_ptr_equal(n, lp_index_get(ix, "d/f"));
-	assert_memory_equal(&n->sig, &unknown, sizeof(sig));
+	assert_memory_equal(lp_node_sig(n), &unknown, sizeof(sig));
+	lp_node_set_sig(n, &sig);
+	assert_memory_equal(lp_node_sig(n), &sig, sizeof(sig));
+	lp_node_set_sig(n, NULL);
+	assert_memory_equal(lp_node_sig(n), &unknown, sizeof(sig));
 	assert_int_equal(lp_index_count(ix), 2);
 	assert_int_equal(lp_index_bytes(ix), 3);
 	put(ix, "d/l", LP_KIND_LINK, "target");
 	assert_int_equal(lp_index_bytes(ix), 3);
 	lp_index_destroy(ix);
+}
+
+static void lean_index__has_no_signatures(void **state)
+{
+	const struct lp_stat_sig sig = {.ino = 1, .size = 2}, unknown = {0};
+	const struct lp_entry e = entry(LP_KIND_FILE, "12345");
+	struct lp_index *ix = lp_index_create_lean(), *other = lp_index_create();
+	struct lp_digest root;
+	struct lp_node *n;
+
+	(void)state;
+	assert_int_equal(lp_index_put(ix, "f", &e, &sig, &n), 0);
+	assert_memory_equal(lp_node_sig(n), &unknown, sizeof(sig));
+	lp_node_set_sig(n, &sig);
+	assert_memory_equal(lp_node_sig(n), &unknown, sizeof(sig));
+	assert_true(lp_node_equal(n, &e));
+	assert_int_equal(lp_index_put(other, "f", &e, &sig, NULL), 0);
+	root = lp_index_root(other);
+	assert_root_is(ix, &root, true);
+	lp_index_destroy(ix);
+	lp_index_destroy(other);
 }
 
 static void put__needs_a_parent(void **state)
@@ -444,6 +469,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(index__begins_empty),
 		cmocka_unit_test(put__stores_what_it_was_given),
+		cmocka_unit_test(lean_index__has_no_signatures),
 		cmocka_unit_test(put__needs_a_parent),
 		cmocka_unit_test(get__tells_similar_names_apart),
 		cmocka_unit_test(put__replaces_what_was_below),

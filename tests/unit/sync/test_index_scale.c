@@ -212,6 +212,31 @@ static int model_put(struct model *m, const char *path, const struct lp_entry *e
 	return 0;
 }
 
+static int model_move(struct model *m, const char *from, const char *to)
+{
+	size_t len = lp_path_dir_len(to), from_len = strlen(from), at;
+	char dir[64], rest[64];
+
+	(void)snprintf(dir, sizeof(dir), "%.*s", (int)len, to);
+	at = model_find(m, dir);
+	if (len > 0 && at == m->n)
+		return -ENOENT;
+	if (len > 0 && m->rows[at].e.kind != LP_KIND_DIR)
+		return -ENOTDIR;
+	if (strcmp(from, to) == 0)
+		return 0;
+	if (lp_path_is_below(to, from) || lp_path_is_below(from, to))
+		return -EINVAL;
+	(void)model_remove(m, to, true);
+	for (size_t i = 0; i < m->n; i++) {
+		if (!lp_path_is_below(m->rows[i].path, from))
+			continue;
+		(void)snprintf(rest, sizeof(rest), "%s", m->rows[i].path + from_len);
+		(void)snprintf(m->rows[i].path, sizeof(m->rows[i].path), "%.40s%.20s", to, rest);
+	}
+	return 0;
+}
+
 static uint64_t next_random(uint64_t *s)
 {
 	*s ^= *s << 13;
@@ -236,16 +261,17 @@ static void assert_same(struct lp_index *ix, const struct model *m)
 	struct lp_index *fresh = lp_index_create();
 	struct lp_digest a = lp_index_root(ix), b;
 	uint64_t bytes = 0;
-	size_t left = m->n;
+	size_t left = m->n, files = 0;
 
 	for (size_t i = 0; i < m->n; i++) {
 		const struct lp_node *n = lp_index_get(ix, m->rows[i].path);
 
 		if (!n || n->e.kind != m->rows[i].e.kind || n->e.mode != m->rows[i].e.mode ||
-		    n->stale)
+		    n->e.stale)
 			fail_msg("'%s' differs", m->rows[i].path);
 		if (n->e.kind == LP_KIND_FILE)
 			bytes += m->rows[i].e.size;
+		files += n->e.kind != LP_KIND_DIR;
 	}
 	/* Parents first: the model may have them in any order. */
 	while (left > 0) {
@@ -259,6 +285,7 @@ static void assert_same(struct lp_index *ix, const struct model *m)
 	assert_true(lp_digest_equal(&a, &b));
 	assert_int_equal(lp_index_count(ix), m->n);
 	assert_int_equal(count_by_walking(ix), m->n);
+	assert_int_equal(lp_index_files(ix), files);
 	assert_int_equal(lp_index_bytes(ix), bytes);
 	lp_index_destroy(fresh);
 }
@@ -282,8 +309,9 @@ static void index__agrees_with_a_flat_model(void **state)
 	seed = seed ? seed : 1;
 	for (uint64_t round = 0; round < rounds; round++) {
 		struct lp_entry e = file_entry(next_random(&seed) % 5);
-		uint64_t what = next_random(&seed) % 10;
-		char path[64];
+		uint64_t what = next_random(&seed) % 12;
+		struct lp_node *n;
+		char path[64], to[64];
 
 		random_path(&seed, path, sizeof(path));
 		e.mode = next_random(&seed) % 4 ? 0644 : 0755;
@@ -296,8 +324,12 @@ static void index__agrees_with_a_flat_model(void **state)
 					 model_put(&m, path, &e));
 		else if (what < 9)
 			assert_int_equal(lp_index_remove(ix, path), model_remove(&m, path, true));
-		else
+		else if (what < 10)
 			(void)lp_index_root(ix);
+		else if ((n = lp_index_get(ix, path))) {
+			random_path(&seed, to, sizeof(to));
+			assert_int_equal(lp_node_move(ix, n, to), model_move(&m, path, to));
+		}
 		if (round % 16 == 0)
 			assert_same(ix, &m);
 	}

@@ -49,7 +49,7 @@ static void samples__have_every_kind(void **state)
 			fail_msg("kind %u (%s)", kind, lp_msg_name((enum lp_msg_kind)kind));
 		kinds += sampled;
 	}
-	assert_int_equal(kinds, 21);
+	assert_int_equal(kinds, 24);
 	assert_null(lp_record_of(UINT64_MAX));
 }
 
@@ -146,6 +146,7 @@ static char filler[LP_WIRE_MSG_MAX_BYTES + 1];
 static struct lp_wire_op many_ops[LP_WIRE_OPS_MAX + 1];
 static struct lp_wire_entry many_entries[LP_WIRE_OPS_MAX + 1];
 static struct lp_bytes many_paths[LP_WIRE_OPS_MAX + 1];
+static struct lp_wire_segment many_segments[LP_WIRE_OPS_MAX + 1];
 
 static struct lp_bytes filled(size_t len)
 {
@@ -250,12 +251,56 @@ static void set_op_op(struct lp_msg *m, size_t n)
 {
 	set_op_mode(m, 0);
 	one_op.op = n;
+	one_op.has_content = true;
+	one_op.content = filled(1);
 }
 
 static void set_op_size(struct lp_msg *m, size_t n)
 {
 	set_op_mode(m, 0);
 	one_op.size = n;
+}
+
+static void set_at(struct lp_msg *m, size_t n)
+{
+	m->u.data.at = n;
+}
+
+static void set_segments(struct lp_msg *m, size_t n)
+{
+	for (size_t i = 0; i < LP_COUNT_OF(many_segments); i++)
+		many_segments[i].len = 1;
+	m->u.patch.segments = many_segments;
+	m->u.patch.n_segments = n;
+}
+
+static struct lp_wire_segment one_segment;
+
+static void set_segment_len(struct lp_msg *m, size_t n)
+{
+	one_segment = (struct lp_wire_segment){.len = n};
+	m->u.patch.segments = &one_segment;
+	m->u.patch.n_segments = 1;
+}
+
+static void set_segment_content(struct lp_msg *m, size_t n)
+{
+	set_segment_len(m, n);
+	one_segment.has_content = true;
+	one_segment.content = filled(n);
+}
+
+static void set_verified_paths(struct lp_msg *m, size_t n)
+{
+	for (size_t i = 0; i < LP_COUNT_OF(many_paths); i++)
+		many_paths[i] = filled(1);
+	m->u.verified.paths = many_paths;
+	m->u.verified.n_paths = n;
+}
+
+static void set_partial_have(struct lp_msg *m, size_t n)
+{
+	m->u.welcome.partial_have = n;
 }
 
 static void set_flags(struct lp_msg *m, size_t n)
@@ -296,7 +341,13 @@ static const struct {
 	{LP_MSG_CHANGE, set_content, 262144, "content"},
 	{LP_MSG_CHANGE, set_op_mode, 0777, "mode"},
 	{LP_MSG_CHANGE, set_op_kind, LP_KIND_LINK, "kind"},
-	{LP_MSG_CHANGE, set_op_op, LP_OP_DELETE, "op"},
+	{LP_MSG_CHANGE, set_op_op, LP_OP_MOVE, "op"},
+	{LP_MSG_DATA, set_at, INT64_MAX, "at"},
+	{LP_MSG_PATCH, set_segments, 16384, "segments"},
+	{LP_MSG_PATCH, set_segment_len, INT64_MAX, "len"},
+	{LP_MSG_PATCH, set_segment_content, 262144, "content"},
+	{LP_MSG_VERIFIED, set_verified_paths, 16384, "paths"},
+	{LP_MSG_WELCOME, set_partial_have, INT64_MAX, "partial_have"},
 	{LP_MSG_CHANGE, set_op_size, INT64_MAX, "size"},
 	{LP_MSG_CHANGE, set_flags, 3, "flags"},
 	{LP_MSG_TAIL, set_backlog, 1000, "backlog"},

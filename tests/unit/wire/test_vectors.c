@@ -202,6 +202,23 @@ static void document__shows_the_digests(void **state)
 	lp_buf_finish(&sum);
 }
 
+static void document__shows_a_large_digest(void **state)
+{
+	struct lp_hasher *h = lp_hasher_create();
+	struct lp_digest d;
+	uint32_t x = 1;
+
+	(void)state;
+	for (size_t i = 0; i < 524288; i++, x = x * 1103515245 + 12345) {
+		uint8_t byte = (uint8_t)(x >> 16);
+
+		lp_hasher_add(h, &byte, 1);
+	}
+	d = lp_hasher_get(h);
+	assert_documented("digest of the larger content", d.b, sizeof(d.b));
+	lp_hasher_destroy(h);
+}
+
 static void document__shows_catch_up_and_change(void **state)
 {
 	const struct lp_entry e = example_entry();
@@ -262,7 +279,9 @@ static void document__names_every_message_and_limit(void **state)
 		{"8,388,608", LP_WIRE_WINDOW_BYTES},   {"16,384", LP_WIRE_OPS_MAX},
 		{"16,384", LP_WIRE_EXCERPT_MAX_BYTES}, {"512", LP_WIRE_TEXT_MAX_BYTES},
 		{"4,095", LP_PATH_MAX_BYTES},          {"255", LP_NAME_MAX_BYTES},
-		{"1,024", LP_SECRET_MAX_BYTES},
+		{"1,024", LP_SECRET_MAX_BYTES},        {"131,072", LP_INLINE_MAX_BYTES},
+		{"16,384", LP_CHUNK_MIN_BYTES},        {"65,536", LP_CHUNK_AVG_BYTES},
+		{"262,144", LP_CHUNK_MAX_BYTES},
 	};
 
 	(void)state;
@@ -293,6 +312,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(document__shows_the_opening),
 		cmocka_unit_test(document__shows_the_text_of_the_proof),
 		cmocka_unit_test(document__shows_the_digests),
+		cmocka_unit_test(document__shows_a_large_digest),
 		cmocka_unit_test(document__shows_catch_up_and_change),
 		cmocka_unit_test(document__names_every_message_and_limit),
 	};

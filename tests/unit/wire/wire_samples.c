@@ -53,6 +53,25 @@ static struct lp_wire_op ops[] = {
 	 .digest = {B16}},
 };
 
+static struct lp_wire_op moves[] = {
+	{.op = LP_OP_MOVE,
+	 .kind = LP_KIND_DIR,
+	 .path = WIRE_BYTES("to/here"),
+	 .mode = 0755,
+	 .digest = {B16},
+	 .has_content = true,
+	 .content = WIRE_BYTES("from/there")},
+	{.op = LP_OP_DELETE, .path = WIRE_BYTES("gone")},
+};
+
+static struct lp_wire_segment segments[] = {
+	{.from = BIG, .len = INT64_MAX - BIG},
+	{.len = 11, .has_content = true, .content = WIRE_BYTES("new\0content")},
+	{.from = 0, .len = 1},
+};
+
+static struct lp_bytes drifted[] = {WIRE_BYTES("src"), WIRE_BYTES("src/a\xff b")};
+
 const struct wire_sample wire_samples[] = {
 	{"hello",
 	 {.kind = LP_MSG_HELLO,
@@ -78,7 +97,10 @@ const struct wire_sample wire_samples[] = {
 			.root = {B16},
 			.foreign = true,
 			.has_app = true,
-			.generation = BIG}}},
+			.generation = BIG,
+			.partial = {B16},
+			.partial_have = INT64_MAX,
+			.files = 100000}}},
 	{"refused",
 	 {.kind = LP_MSG_REFUSED,
 	  .u.refused = {.code = LP_REFUSE_HELD, .text = WIRE_BYTES("held by other@there")}}},
@@ -104,7 +126,21 @@ const struct wire_sample wire_samples[] = {
 		       .ops = ops,
 		       .n_ops = LP_COUNT_OF(ops)}}},
 	{"change of zeros", {.kind = LP_MSG_CHANGE}},
-	{"data", {.kind = LP_MSG_DATA, .u.data = {.content = WIRE_BYTES("piece\0piece")}}},
+	{"change with a move",
+	 {.kind = LP_MSG_CHANGE,
+	  .u.change = {.revision = BIG,
+		       .flags = LP_CHANGE_FIRST,
+		       .root = {B16},
+		       .ops = moves,
+		       .n_ops = LP_COUNT_OF(moves)}}},
+	{"data",
+	 {.kind = LP_MSG_DATA, .u.data = {.at = BIG, .content = WIRE_BYTES("piece\0piece")}}},
+	{"patch",
+	 {.kind = LP_MSG_PATCH,
+	  .u.patch = {.base = {B16},
+		      .in_place = true,
+		      .segments = segments,
+		      .n_segments = LP_COUNT_OF(segments)}}},
 	{"skip", {.kind = LP_MSG_SKIP, .u.skip = {.revision = BIG}}},
 	{"credit", {.kind = LP_MSG_CREDIT, .u.credit = {.consumed = BIG}}},
 	{"applied",
@@ -141,6 +177,16 @@ const struct wire_sample wire_samples[] = {
 		       .root = {B16},
 		       .owner = WIRE_BYTES("me@here pid 1")}}},
 	{"tail", {.kind = LP_MSG_TAIL, .u.tail = {.backlog = 1000, .follow = true}}},
+	{"verify", {.kind = LP_MSG_VERIFY, .u.verify = {.unused = 1}}},
+	{"verified",
+	 {.kind = LP_MSG_VERIFIED,
+	  .u.verified = {.files = 100000,
+			 .bytes = BIG,
+			 .drifted = 2,
+			 .root = {B16},
+			 .paths = drifted,
+			 .n_paths = LP_COUNT_OF(drifted)}}},
+	{"verified of zeros", {.kind = LP_MSG_VERIFIED}},
 };
 const size_t wire_n_samples = LP_COUNT_OF(wire_samples);
 
