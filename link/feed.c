@@ -3,6 +3,7 @@
 
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
+#include "link/content.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -16,14 +17,12 @@
 struct lp_feed {
 	struct lp_changeset *cs;
 	struct lp_source source;
+	struct lp_feed_have have;
 	size_t next_op;
 	bool first_sent;
 	bool last_sent;
-	bool root_unknown;
-	int fd;                   /* of the large file under way, or -1 */
-	uint64_t left;            /* bytes of it still to send */
-	struct lp_hasher *hasher; /* of it so far */
-	const struct lp_op *large;
+	bool left_out;
+	struct lp_content large; /* of the operation before next_op, when it is open */
 	uint64_t sent;
 	uint8_t *piece; /* LP_WIRE_PIECE_BYTES for contents that are read now, or NULL */
 };
@@ -38,14 +37,31 @@ struct batch {
 	bool full;
 };
 
-struct lp_feed *lp_feed_create(struct lp_changeset *cs, const struct lp_source *source)
+/* Goes on in the middle of a large file. What cannot be opened any more turns into a SKIP. */
+static void reopen(struct lp_feed *f, uint64_t at)
+{
+	const struct lp_op *op = &f->cs->ops[f->next_op - 1];
+	int fd = f->source.open(f->source.ctx, op->path);
+
+	lp_content_open(&f->large, op, fd, at, f->have.bases && lp_content_has_recipe(op));
+}
+
+struct lp_feed *lp_feed_create(struct lp_changeset *cs, const struct lp_source *source,
+			       const struct lp_feed_have *have, const struct lp_feed_mark *mark)
 {
 	struct lp_feed *f = lp_xcalloc(1, sizeof(*f));
 
 	f->cs = lp_changeset_ref(cs);
 	f->source = *source;
-	f->fd = -1;
-	f->root_unknown = lp_digest_is_none(&cs->root) && cs->n_ops > 0;
+	if (have)
+		f->have = *have;
+	if (mark) {
+		f->next_op = mark->next_op;
+		f->first_sent = mark->first_sent;
+		f->left_out = mark->left_out;
+		if (mark->large)
+			reopen(f, mark->at);
+	}
 	return f;
 }
 
@@ -53,8 +69,7 @@ void lp_feed_destroy(struct lp_feed *f)
 {
 	if (!f)
 		return;
-	lp_auto_close(&f->fd);
-	lp_hasher_destroy(f->hasher);
+	lp_content_finish(&f->large);
 	lp_changeset_unref(f->cs);
 	free(f->piece);
 	free(f);
@@ -65,23 +80,25 @@ bool lp_feed_done(const struct lp_feed *f)
 	return f->last_sent;
 }
 
+struct lp_feed_mark lp_feed_where(const struct lp_feed *f)
+{
+	return (struct lp_feed_mark){
+		.next_op = f->next_op,
+		.large = f->large.open,
+		.at = f->large.open ? f->large.at : 0,
+		.first_sent = f->first_sent,
+		.left_out = f->left_out,
+	};
+}
+
+bool lp_feed_left_out(const struct lp_feed *f)
+{
+	return f->left_out;
+}
+
 uint64_t lp_feed_sent(const struct lp_feed *f)
 {
 	return f->sent;
-}
-
-bool lp_feed_is_single(const struct lp_changeset *cs)
-{
-	size_t bytes = 0;
-
-	for (size_t i = 0; i < cs->n_ops; i++) {
-		const struct lp_op *op = &cs->ops[i];
-
-		if (op->kind == LP_OP_PUT && op->e.kind != LP_KIND_DIR && !op->blob)
-			return false;
-		bytes += strlen(op->path) + OP_OVERHEAD + (op->blob ? op->blob->len : 0);
-	}
-	return cs->n_ops <= OPS_PER_MESSAGE && bytes <= FULL_BYTES;
 }
 
 static struct lp_wire_op *add_op(struct batch *b, const struct lp_op *op)
@@ -124,7 +141,7 @@ static uint8_t *piece_of(struct lp_feed *f)
 /* The path changed since the changeset was made, so that it does not lead to its root. */
 static void now_stale(struct lp_feed *f, const struct lp_op *op)
 {
-	f->root_unknown = true;
+	f->left_out = true;
 	f->source.stale(f->source.ctx, op->path);
 }
 
@@ -157,13 +174,15 @@ static void add_link(struct lp_feed *f, struct batch *b, const struct lp_op *op)
 
 static void begin_large(struct lp_feed *f, struct batch *b, const struct lp_op *op, int *fd)
 {
-	(void)posix_fadvise(*fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-	f->fd = lp_take_fd(fd);
-	f->left = op->e.size;
-	f->large = op;
-	if (!f->hasher)
-		f->hasher = lp_hasher_create();
-	lp_hasher_reset(f->hasher);
+	uint64_t at = 0;
+
+	if (f->have.partial_have > 0 && f->have.partial_have < op->e.size && op->chunks &&
+	    lp_digest_equal(&f->have.partial, &op->e.digest)) {
+		at = f->have.partial_have;
+		f->have.partial_have = 0;
+	}
+	lp_content_open(&f->large, op, lp_take_fd(fd), at,
+			at == 0 && f->have.bases && lp_content_has_recipe(op));
 	(void)add_op(b, op);
 	b->full = true;
 }
@@ -199,18 +218,24 @@ static void add_file(struct lp_feed *f, struct batch *b, const struct lp_op *op)
 	f->sent += len;
 }
 
+/* Content that stays where it is until the message is encoded. */
+static void lend_content(struct batch *b, struct lp_wire_op *w, const void *data, size_t len)
+{
+	w->has_content = true;
+	w->content = (struct lp_bytes){data, len};
+	b->bytes += len;
+}
+
 static void add_next(struct lp_feed *f, struct batch *b)
 {
 	const struct lp_op *op = &f->cs->ops[f->next_op++];
-	struct lp_wire_op *w;
 
-	if (op->kind != LP_OP_PUT || op->e.kind == LP_KIND_DIR) {
+	if (op->kind == LP_OP_MOVE) {
+		lend_content(b, add_op(b, op), op->from, strlen(op->from));
+	} else if (op->kind != LP_OP_PUT || op->e.kind == LP_KIND_DIR) {
 		(void)add_op(b, op);
 	} else if (op->blob) {
-		w = add_op(b, op);
-		w->has_content = true;
-		w->content = (struct lp_bytes){op->blob->data, op->blob->len};
-		b->bytes += op->blob->len;
+		lend_content(b, add_op(b, op), op->blob->data, op->blob->len);
 		f->sent += op->blob->len;
 	} else if (op->e.kind == LP_KIND_LINK) {
 		add_link(f, b, op);
@@ -235,11 +260,11 @@ static int next_change(struct lp_feed *f, struct lp_buf *out)
 		b.ops[i].content.p = b.content.data ? b.content.data + at : (const uint8_t *)"";
 		at += b.ops[i].content.len;
 	}
-	f->last_sent = f->next_op == f->cs->n_ops && f->fd < 0;
+	f->last_sent = f->next_op == f->cs->n_ops && !f->large.open;
 	msg.u.change.revision = f->cs->revision;
 	msg.u.change.flags =
 		(f->first_sent ? 0 : LP_CHANGE_FIRST) | (f->last_sent ? LP_CHANGE_LAST : 0);
-	if (f->last_sent && !f->root_unknown)
+	if (f->last_sent && !f->left_out && !f->have.unsure)
 		memcpy(msg.u.change.root, f->cs->root.b, sizeof(msg.u.change.root));
 	msg.u.change.ops = b.ops;
 	msg.u.change.n_ops = b.n;
@@ -250,48 +275,27 @@ static int next_change(struct lp_feed *f, struct lp_buf *out)
 	return r < 0 ? r : 1;
 }
 
-static void end_large(struct lp_feed *f)
+/* The next piece of a large file. When it turns out not to be what was announced (shorter, other
+ * content), SKIP takes its place. */
+static int next_large(struct lp_feed *f, struct lp_buf *out)
 {
-	lp_auto_close(&f->fd);
-	f->fd = -1;
-	f->large = NULL;
-}
+	int r = f->large.fd < 0 ? -ESTALE : lp_content_next(&f->large, out, &f->sent);
 
-/* The next piece of a large file. When it turns out not to be what was announced (shorter, longer,
- * other content), the last piece is replaced by SKIP. */
-static int next_data(struct lp_feed *f, struct lp_buf *out)
-{
-	size_t want = f->left < LP_WIRE_PIECE_BYTES ? (size_t)f->left : LP_WIRE_PIECE_BYTES;
-	struct lp_msg msg = {.kind = LP_MSG_DATA};
-	bool wrong;
-	size_t len;
+	if (r == -ESTALE) {
+		struct lp_msg skip = {.kind = LP_MSG_SKIP};
 
-	wrong = lp_read_up_to(f->fd, piece_of(f), want, &len) < 0 || len < want;
-	if (!wrong) {
-		lp_hasher_add(f->hasher, f->piece, len);
-		f->left -= len;
-		f->sent += len;
+		now_stale(f, f->large.op);
+		skip.u.skip.revision = f->cs->revision;
+		r = lp_msg_encode(&skip, out) < 0 ? -ENOMEM : 0;
 	}
-	if (!wrong && f->left == 0) {
-		struct lp_digest d = lp_hasher_get(f->hasher);
-
-		wrong = !lp_digest_equal(&d, &f->large->e.digest);
-	}
-	if (wrong) {
-		now_stale(f, f->large);
-		msg.kind = LP_MSG_SKIP;
-		msg.u.skip.revision = f->cs->revision;
-	} else {
-		msg.u.data.content = (struct lp_bytes){f->piece, len};
-	}
-	if (wrong || f->left == 0)
-		end_large(f);
-	return lp_msg_encode(&msg, out) < 0 ? -ENOMEM : 1;
+	if (r == 0)
+		lp_content_close(&f->large);
+	return r < 0 ? r : 1;
 }
 
 int lp_feed_next(struct lp_feed *f, struct lp_buf *out)
 {
 	if (f->last_sent)
 		return 0;
-	return f->fd >= 0 ? next_data(f, out) : next_change(f, out);
+	return f->large.open ? next_large(f, out) : next_change(f, out);
 }

@@ -1,13 +1,19 @@
 /* link/fleet.c: N links as one. */
 #include "link/fleet.h"
 
+#include "common/base/lp_clock.h"
 #include "common/base/lp_mem.h"
+#include "common/loop/net.h"
+#include "link/reel.h"
 
 #include <string.h>
 
 struct lp_fleet {
 	struct lp_link **links;
 	size_t n;
+	struct lp_source source; /* zeroed for observers */
+	struct lp_rate rate;
+	struct lp_net *net; /* or NULL */
 };
 
 bool lp_url_is_local(const char *url)
@@ -24,28 +30,50 @@ bool lp_url_is_local(const char *url)
 	return strcmp(host, "localhost") == 0;
 }
 
+static void on_net(void *ctx)
+{
+	struct lp_fleet *fleet = ctx;
+
+	for (size_t i = 0; i < fleet->n; i++)
+		lp_link_nudge(fleet->links[i]);
+}
+
+static int create_link(struct lp_fleet *fleet, struct lp_loop *loop,
+		       const struct lp_fleet_opts *opts, const struct lp_link_ops *ops,
+		       struct lp_err *err)
+{
+	struct lp_link_opts one = opts->common;
+
+	one.url = opts->urls[fleet->n];
+	one.index = (unsigned)fleet->n;
+	one.rate = &fleet->rate;
+	if (opts->compress_auto)
+		one.compress = !lp_url_is_local(one.url);
+	return lp_link_create(&fleet->links[fleet->n], loop, &one, ops, &fleet->source, err);
+}
+
 int lp_fleet_create(struct lp_fleet **out, struct lp_loop *loop, const struct lp_fleet_opts *opts,
 		    const struct lp_link_ops *ops, const struct lp_source *source,
 		    struct lp_err *err)
 {
 	struct lp_fleet *fleet = lp_xcalloc(1, sizeof(*fleet));
+	int r = 0;
 
+	if (source)
+		fleet->source = *source;
+	lp_rate_init(&fleet->rate, opts->rate_bytes_per_s, lp_now_us());
 	fleet->links = lp_xcalloc(opts->n_urls, sizeof(struct lp_link *));
-	for (size_t i = 0; i < opts->n_urls; i++) {
-		struct lp_link_opts one = opts->common;
-		int r;
-
-		one.url = opts->urls[i];
-		one.index = (unsigned)i;
-		if (opts->compress_auto)
-			one.compress = !lp_url_is_local(one.url);
-		r = lp_link_create(&fleet->links[i], loop, &one, ops, source, err);
-		if (r < 0) {
-			lp_fleet_destroy(fleet);
-			return r;
-		}
-		fleet->n++;
+	while (fleet->n < opts->n_urls && r == 0) {
+		r = create_link(fleet, loop, opts, ops, err);
+		fleet->n += r == 0;
 	}
+	if (r < 0) {
+		lp_fleet_destroy(fleet);
+		return r;
+	}
+	/* Where the kernel does not tell, the links come back a little later, by their timers. */
+	if (opts->common.reconnect && lp_net_create(&fleet->net, loop, on_net, fleet, NULL) < 0)
+		fleet->net = NULL;
 	*out = fleet;
 	return 0;
 }
@@ -54,6 +82,7 @@ void lp_fleet_destroy(struct lp_fleet *fleet)
 {
 	if (!fleet)
 		return;
+	lp_net_destroy(fleet->net);
 	for (size_t i = 0; i < fleet->n; i++)
 		lp_link_destroy(fleet->links[i]);
 	free(fleet->links);
@@ -74,11 +103,11 @@ bool lp_fleet_wants(const struct lp_fleet *fleet)
 
 void lp_fleet_push(struct lp_fleet *fleet, struct lp_changeset *cs)
 {
-	struct lp_frame *frame = lp_frame_create(cs);
+	struct lp_reel *reel = lp_reel_create(cs, &fleet->source);
 
 	for (size_t i = 0; i < fleet->n; i++)
-		lp_link_push(fleet->links[i], cs, frame);
-	lp_frame_unref(frame);
+		lp_link_push(fleet->links[i], cs, reel);
+	lp_reel_unref(reel);
 }
 
 size_t lp_fleet_size(const struct lp_fleet *fleet)
@@ -91,11 +120,23 @@ struct lp_link *lp_fleet_link(struct lp_fleet *fleet, size_t i)
 	return fleet->links[i];
 }
 
+size_t lp_fleet_live(const struct lp_fleet *fleet)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < fleet->n; i++)
+		n += !lp_link_has_ended(fleet->links[i]);
+	return n;
+}
+
 bool lp_fleet_has_applied(const struct lp_fleet *fleet, uint64_t revision)
 {
-	for (size_t i = 0; i < fleet->n; i++)
-		if (!lp_link_is_idle(fleet->links[i]) ||
-		    lp_link_applied(fleet->links[i]) < revision)
+	for (size_t i = 0; i < fleet->n; i++) {
+		const struct lp_link *link = fleet->links[i];
+
+		if (!lp_link_has_ended(link) &&
+		    (!lp_link_is_idle(link) || lp_link_applied(link) < revision))
 			return false;
-	return true;
+	}
+	return lp_fleet_live(fleet) > 0;
 }

@@ -8,15 +8,17 @@
 
 struct lp_fleet; /* opaque */
 
-/* common: as in lp_link_opts; url, compress and index are set per instance from urls.
- * compress_remote: whether to compress towards instances that are not on this machine (auto), or
- * ask NULL for `compress` in common as it is. All strings are borrowed until the fleet is
- * destroyed. */
+/* common: as in lp_link_opts; url, index and rate are set per instance. compress_auto: compress
+ * towards instances that are not on this machine, whatever common says. rate_bytes_per_s: how fast
+ * contents may go out, all instances together; control messages are exempt; 0: no limit. All
+ * strings are borrowed until the fleet is destroyed. With common.reconnect, links try at once when
+ * the network comes back or the machine wakes up. */
 struct lp_fleet_opts {
 	struct lp_link_opts common;
 	char *const *urls;
 	size_t n_urls;
 	bool compress_auto;
+	uint64_t rate_bytes_per_s;
 };
 
 int lp_fleet_create(struct lp_fleet **out, struct lp_loop *loop, const struct lp_fleet_opts *opts,
@@ -34,7 +36,12 @@ void lp_fleet_push(struct lp_fleet *fleet, struct lp_changeset *cs);
 size_t lp_fleet_size(const struct lp_fleet *fleet);
 struct lp_link *lp_fleet_link(struct lp_fleet *fleet, size_t i);
 
-/* Whether every instance streams, has nothing in flight and has applied `revision` or newer. */
+/* How many links have not given up for good (lp_link_has_ended): while there is one, the others
+ * having been refused is no reason to end. */
+size_t lp_fleet_live(const struct lp_fleet *fleet);
+
+/* Whether every instance that is not given up streams, has nothing in flight and has applied
+ * `revision` or newer; false when all are given up. */
 bool lp_fleet_has_applied(const struct lp_fleet *fleet, uint64_t revision);
 
 /* Whether the host of a ws:// or wss:// URL is this machine's loopback, by its name alone. */

@@ -11,6 +11,15 @@
 
 #define RETRY_FIRST_US 50000u
 #define RETRY_MAX_US   5000000u
+/* Until the connection is open; longer each time that nobody answers, in case it is only slow. */
+#define CONNECT_US     4000000u
+#define CONNECT_MAX_US 20000000u
+#define WELCOME_US     10000000u
+/* The same right after the network came back: what is sent in the first moments is often lost, and
+ * TCP would wait for a second. Doubles. */
+#define HURRY_US 150000u
+/* A try that began within this time before a nudge may well get through. */
+#define FRESH_US 100000u
 
 static void connect_now(struct lp_link *link);
 
@@ -43,6 +52,9 @@ static void on_open(struct lp_ws *ws)
 {
 	struct lp_link *link = lp_ws_user(ws);
 	struct lp_msg msg = {.kind = LP_MSG_HELLO};
+
+	link->silences = link->hurry = 0;
+	lp_timer_set(link->loop, &link->opening, lp_now_us() + WELCOME_US);
 
 	link->hello = (struct lp_msg_hello){
 		.version = LP_WIRE_VERSION,
@@ -88,10 +100,13 @@ static void on_welcome(struct lp_link *link, const struct lp_msg_welcome *welcom
 		lp_link_fail(link, "the instance does not know the secret");
 		return;
 	}
+	lp_timer_clear(&link->opening);
 	link->opts.take_over = false; /* once is enough; a reconnect must not take over again */
 	link->applied = welcome->revision;
 	if (link->opts.compress && (link->features & LP_FEATURE_ZSTD) && !link->packer)
 		link->packer = lp_packer_create();
+	memcpy(link->partial.b, welcome->partial, sizeof(link->partial.b));
+	link->partial_have = welcome->partial_have;
 	link->state = LP_LINK_READY;
 	if (link->ops.on_up)
 		link->ops.on_up(link->ops.ctx, link, welcome);
@@ -189,17 +204,24 @@ static void schedule_retry(struct lp_link *link)
 		     link->tries++ == 0 ? lp_now_us() : lp_now_us() + wait_us);
 }
 
+/* The connection is gone: forgets what it was about. */
+static void reset(struct lp_link *link)
+{
+	link->ws = NULL;
+	link->state = LP_LINK_DOWN;
+	lp_stream_reset(link);
+	lp_walk_reset(link);
+	lp_timer_clear(&link->resync_timer);
+	lp_timer_clear(&link->opening);
+}
+
 static void on_close(struct lp_ws *ws, const char *reason)
 {
 	struct lp_link *link = lp_ws_user(ws);
 
 	if (!link)
 		return;
-	link->ws = NULL;
-	link->state = LP_LINK_DOWN;
-	lp_stream_reset(link);
-	lp_walk_reset(link);
-	lp_timer_clear(&link->resync_timer);
+	reset(link);
 	if (!link->last_error[0])
 		(void)snprintf(link->last_error, sizeof(link->last_error), "%s", reason);
 	if (!link->opts.reconnect)
@@ -209,12 +231,66 @@ static void on_close(struct lp_ws *ws, const char *reason)
 	link->ops.on_down(link->ops.ctx, link, link->last_error, link->final);
 }
 
+/* Nobody answers: what was sent into a dead network is not waited for any longer. */
+static void on_opening(struct lp_timer *timer)
+{
+	struct lp_link *link = LP_CONTAINER_OF(timer, struct lp_link, opening);
+
+	if (link->hurry > 0)
+		link->hurry++;
+	else
+		link->silences++;
+	lp_link_fail(link, "it does not answer");
+}
+
+void lp_link_nudge(struct lp_link *link)
+{
+	bool up = link->state > LP_LINK_OPENING;
+	uint64_t now_us = lp_now_us();
+
+	if (link->final || !link->opts.reconnect)
+		return;
+	if (up && !lp_ws_is_stuck(link->ws)) {
+		lp_ws_probe(link->ws);
+		return;
+	}
+	/* What follows a failure soon after this one is tried soon, too. */
+	link->tries = 1;
+	link->silences = 0;
+	link->hurry = 1;
+	if (now_us - link->connect_us < FRESH_US) {
+		if (!link->ws)
+			lp_timer_set(link->loop, &link->retry, link->connect_us + FRESH_US);
+		return;
+	}
+	if (link->ws) {
+		lp_ws_abandon(link->ws);
+		reset(link);
+	}
+	lp_timer_clear(&link->retry);
+	connect_now(link);
+	if (up)
+		link->ops.on_down(link->ops.ctx, link, "the network was away", false);
+}
+
 static const struct lp_ws_ops ws_ops = {
 	.on_open = on_open,
 	.on_message = on_bytes,
 	.on_writable = on_writable,
 	.on_close = on_close,
 };
+
+/* How long this try may take until the connection is open. */
+static uint64_t patience_us(struct lp_link *link)
+{
+	uint64_t wait_us = CONNECT_US * (1 + (uint64_t)link->silences);
+
+	if (link->hurry > 5)
+		link->hurry = 0;
+	if (link->hurry > 0)
+		return (uint64_t)HURRY_US << (link->hurry - 1);
+	return wait_us < CONNECT_MAX_US ? wait_us : CONNECT_MAX_US;
+}
 
 static void connect_now(struct lp_link *link)
 {
@@ -228,8 +304,12 @@ static void connect_now(struct lp_link *link)
 
 	link->state = LP_LINK_OPENING;
 	link->last_error[0] = '\0';
+	link->connect_us = lp_now_us();
+	link->opening.on_fire = on_opening;
+	lp_timer_set(link->loop, &link->opening, link->connect_us + patience_us(link));
 	if (lp_ws_connect(link->loop, &link->ws, &opts, &err) == 0)
 		return;
+	lp_timer_clear(&link->opening);
 	link->ws = NULL;
 	link->state = LP_LINK_DOWN;
 	link->final = true;
@@ -263,8 +343,10 @@ void lp_link_destroy(struct lp_link *link)
 	if (!link)
 		return;
 	lp_timer_clear(&link->retry);
+	lp_timer_clear(&link->opening);
 	lp_timer_clear(&link->resync_timer);
 	lp_stream_reset(link);
+	lp_old_forget(link);
 	lp_walk_reset(link);
 	if (link->ws)
 		lp_ws_abandon(link->ws);
@@ -274,12 +356,18 @@ void lp_link_destroy(struct lp_link *link)
 	free(link->todo);
 	free(link->touched);
 	free(link->listed);
+	free(link->old);
 	free(link);
 }
 
 int lp_link_send(struct lp_link *link, const struct lp_msg *msg)
 {
 	return link->state >= LP_LINK_READY ? lp_link_queue(link, msg) : -ENOTCONN;
+}
+
+bool lp_link_has_ended(const struct lp_link *link)
+{
+	return link->final && !link->ws;
 }
 
 bool lp_link_is_idle(const struct lp_link *link)
@@ -292,9 +380,9 @@ bool lp_link_is_streaming(const struct lp_link *link)
 	return link->state == LP_LINK_STREAMING;
 }
 
-bool lp_link_is_resting(const struct lp_link *link)
+bool lp_link_keeps_failing(const struct lp_link *link)
 {
-	return link->state == LP_LINK_RESTING;
+	return link->state == LP_LINK_RESTING && link->resyncs > 2;
 }
 
 uint64_t lp_link_applied(const struct lp_link *link)

@@ -5,6 +5,7 @@
 #define LP_LINK_LINK_H
 
 #include "common/loop/loop.h"
+#include "link/rate.h"
 #include "link/source.h"
 #include "wire/msg.h"
 
@@ -25,10 +26,12 @@ struct lp_link_opts {
 	bool compress;
 	bool reconnect;
 	unsigned index;
+	struct lp_rate *rate;
 };
 
 /* What an instance said. on_up: welcomed; the owner's catch-up begins. on_caught_up: it holds what
- * the workspace holds. on_message: APPLIED, RESTARTED, SETTLED, FAILED, LOG, STATUS, borrowed.
+ * the workspace holds. on_message: APPLIED, RESTARTED, SETTLED, FAILED, LOG, STATUS, VERIFIED,
+ * borrowed.
  * on_idle: nothing is in flight any more. on_down: not connected (any more); final: it will not try
  * again. on_progress: content bytes of the catch-up sent so far. on_down may come before on_up. */
 struct lp_link_ops {
@@ -51,24 +54,38 @@ int lp_link_create(struct lp_link **out, struct lp_loop *loop, const struct lp_l
 /* Closes and releases it; no callback follows. NULL is allowed. */
 void lp_link_destroy(struct lp_link *link);
 
-/* A message encoded once for all links; raw and, when some link compresses, packed. */
-struct lp_frame; /* opaque, counted */
+/* A changeset encoded once for all links (link/reel.h). */
+struct lp_reel;
 
-/* The whole changeset as one message, or NULL when it does not fit into one. One reference. */
-struct lp_frame *lp_frame_create(struct lp_changeset *cs);
-void lp_frame_unref(struct lp_frame *frame); /* NULL is allowed */
+/* Offers a changeset with its reel. A link that streams queues it; one that is catching up
+ * remembers the paths; one that is down remembers what it replaces, because catching up covers it.
+ */
+void lp_link_push(struct lp_link *link, struct lp_changeset *cs, struct lp_reel *reel);
 
-/* Offers a changeset (with its frame or NULL). A link that streams queues it; one that is catching
- * up remembers the paths; one that is down ignores it, because catching up covers it. */
-void lp_link_push(struct lp_link *link, struct lp_changeset *cs, struct lp_frame *frame);
+/* The network is back, or the machine has slept: a link that is down tries at once, one that is up
+ * makes sure within 2 s that its peer is still there, or connects anew when TCP would let what was
+ * sent meanwhile wait. */
+void lp_link_nudge(struct lp_link *link);
+
+/* Asks the instance to read its tree again and compare, as soon as nothing is in flight. VERIFIED
+ * goes to on_message; trees that differ are made equal. Returns 0, or -ENOTCONN when the instance
+ * is not connected. What was asked is forgotten when the connection is lost. */
+int lp_link_verify(struct lp_link *link) LP_MUST_USE;
+
+/* It was refused, or lost without reconnecting, and will not try again. */
+bool lp_link_has_ended(const struct lp_link *link);
 
 /* Streaming and nothing in flight or queued. */
 bool lp_link_is_idle(const struct lp_link *link);
 bool lp_link_is_streaming(const struct lp_link *link);
 
-/* The instance failed to apply what it got more than once in a row: the link waits before it tries
- * again. */
-bool lp_link_is_resting(const struct lp_link *link);
+/* The instance did not come to hold what it was sent, nor when trees were compared, twice in a row:
+ * the link waits before it tries again. */
+bool lp_link_keeps_failing(const struct lp_link *link);
+
+/* Something could not be sent as it was saved, because it was changing or gone: it is looked at
+ * again, and trees are compared. False when that has not helped for a while. */
+bool lp_link_is_in_doubt(const struct lp_link *link);
 
 /* The newest revision that the instance says it has applied, and its root digest then. */
 uint64_t lp_link_applied(const struct lp_link *link);

@@ -1,20 +1,11 @@
 /* link/link_internal.h: a link's state, shared by link.c (connection, opening), stream.c (sending,
- * acknowledgements) and walk.c (catching up). */
+ * acknowledgements) and walk.c (catching up) and old.c (what catching up may build on). */
 #ifndef LP_LINK_LINK_INTERNAL_H
 #define LP_LINK_LINK_INTERNAL_H
 
 #include "common/loop/ws.h"
-#include "link/feed.h"
 #include "link/link.h"
-
-struct lp_frame {
-	unsigned refs;
-	struct lp_buf raw;
-	struct lp_buf packed; /* empty until a compressing link asks */
-};
-
-/* The bytes to send; packer NULL: uncompressed. Borrowed from the frame. */
-const struct lp_buf *lp_frame_bytes(struct lp_frame *frame, struct lp_packer *packer);
+#include "link/reel.h"
 
 enum lp_link_state {
 	LP_LINK_DOWN,     /* not connected; perhaps a timer runs */
@@ -27,12 +18,23 @@ enum lp_link_state {
 	LP_LINK_STREAMING,
 };
 
-/* One changeset to be sent, or being sent. */
+/* One changeset to be sent, or being sent: from the reel that all share, or from a feed of its own.
+ */
 struct lp_outgoing {
 	struct lp_outgoing *next;
 	struct lp_changeset *cs;
-	struct lp_frame *frame; /* or NULL: feed */
+	struct lp_reader reader;
 	struct lp_feed *feed;
+	bool begun;
+};
+
+/* A version of a large file that the instance may hold although the workspace has a newer one: when
+ * it lists that very digest, catching up needs to send the difference only. */
+struct lp_old_version {
+	char *path; /* owned */
+	struct lp_digest digest;
+	struct lp_chunks *chunks; /* one reference */
+	bool listed;
 };
 
 /* An encoded control message. */
@@ -49,8 +51,13 @@ struct lp_link {
 	enum lp_link_state state;
 	struct lp_ws *ws;
 	struct lp_timer retry;
+	struct lp_timer opening; /* while it connects and until WELCOME */
+	struct lp_timer paced;   /* until the rate allows more content */
+	uint64_t connect_us;     /* when the present try began */
 	unsigned tries;
-	bool final; /* refused: do not come back */
+	unsigned silences; /* tries in a row that nobody answered */
+	unsigned hurry;    /* tries since the network came back; 0: that was long ago */
+	bool final;        /* refused: do not come back */
 	char last_error[256];
 	struct lp_msg_hello hello;
 	uint8_t instance_nonce[LP_WIRE_NONCE_BYTES];
@@ -62,11 +69,18 @@ struct lp_link {
 	struct lp_outgoing *out_first;
 	struct lp_outgoing *out_last;
 	unsigned in_flight; /* changesets queued, or sent whole or in part and not answered */
-	bool behind;        /* too many were queued: compare trees when these are answered */
+	bool behind;        /* compare trees when these are answered */
+	bool unsure;        /* something was left out: it may not hold what the index says */
+	bool verify;        /* VERIFY is to be sent when nothing is in flight */
 	uint64_t sent;      /* encoded bytes of CHANGE, DATA and SKIP since WELCOME */
 	uint64_t consumed;  /* of them, as the instance credits */
 	struct lp_buf scratch;
 	uint64_t applied;
+	struct lp_digest partial; /* of the content whose beginning the instance has; see WELCOME */
+	uint64_t partial_have;
+	struct lp_old_version *old; /* versions replaced since nothing was in flight */
+	size_t n_old;
+	size_t cap_old;
 	/* Catching up. */
 	struct lp_changeset *diff;
 	char **todo; /* directories to ask for; owned */
@@ -77,10 +91,12 @@ struct lp_link {
 	char **touched; /* paths that changed while walking; owned */
 	size_t n_touched;
 	size_t cap_touched;
+	bool again;                   /* more changed than is worth remembering: walk once more */
 	struct lp_peer_entry *listed; /* entries of a directory that came in pieces; names owned */
 	size_t n_listed;
 	size_t cap_listed;
 	unsigned resyncs; /* in a row without an APPLIED between them */
+	unsigned doubts;  /* comparisons in a row because of `unsure` */
 	struct lp_timer resync_timer;
 };
 
@@ -91,7 +107,9 @@ void lp_link_fail(struct lp_link *link, const char *why);
 /* stream.c */
 void lp_stream_writable(struct lp_link *link);
 void lp_stream_message(struct lp_link *link, const struct lp_msg *msg);
-void lp_stream_enqueue(struct lp_link *link, struct lp_changeset *cs, struct lp_frame *frame);
+/* reel NULL: a feed of its own, for an instance of which `have` is known. */
+void lp_stream_enqueue(struct lp_link *link, struct lp_changeset *cs, struct lp_reel *reel,
+		       const struct lp_feed_have *have);
 void lp_stream_reset(struct lp_link *link);
 
 /* walk.c */
@@ -100,5 +118,15 @@ void lp_walk_catch_up(struct lp_link *link, struct lp_changeset *cs);
 void lp_walk_listing(struct lp_link *link, const struct lp_msg_listing *listing);
 void lp_walk_touch(struct lp_link *link, const struct lp_changeset *cs);
 void lp_walk_reset(struct lp_link *link);
+
+/* old.c */
+/* Remembers the bases that the changeset's operations name. */
+void lp_old_remember(struct lp_link *link, const struct lp_changeset *cs);
+/* Compares them with what the instance listed of the directory `dir`. */
+void lp_old_listed(struct lp_link *link, const char *dir, const struct lp_peer_entry *entries,
+		   size_t n);
+/* Gives operations of a catch-up the chunks of their contents, and the bases that were listed. */
+void lp_old_use(struct lp_link *link, struct lp_changeset *cs, const struct lp_index *ix);
+void lp_old_forget(struct lp_link *link);
 
 #endif

@@ -11,11 +11,13 @@
  * up by comparing trees, so that it never makes the client's memory grow. */
 #define QUEUE_MAX       8
 #define RESYNC_DELAY_US 1000000u
+#define DOUBT_DELAY_US  125000u
+#define DOUBTS_MAX      3
 
 static void free_outgoing(struct lp_outgoing *o)
 {
 	lp_feed_destroy(o->feed);
-	lp_frame_unref(o->frame);
+	lp_reader_close(&o->reader);
 	lp_changeset_unref(o->cs);
 	free(o);
 }
@@ -33,13 +35,13 @@ static void drop_all(struct lp_link *link)
 	link->behind = false;
 }
 
-/* Drops what is queued but for the first when it may have been sent in part. */
+/* Drops what is queued but for the first when it was sent in part. */
 static void drop_queue(struct lp_link *link)
 {
 	struct lp_outgoing **at = &link->out_first;
 
 	link->out_last = NULL;
-	if (*at && (*at)->feed) {
+	if (*at && (*at)->begun) {
 		link->out_last = *at;
 		at = &(*at)->next;
 	}
@@ -63,20 +65,21 @@ void lp_stream_reset(struct lp_link *link)
 	}
 	link->control_last = NULL;
 	drop_all(link);
+	lp_timer_clear(&link->paced);
 	link->sent = link->consumed = 0;
+	link->verify = false;
 }
 
-void lp_stream_enqueue(struct lp_link *link, struct lp_changeset *cs, struct lp_frame *frame)
+void lp_stream_enqueue(struct lp_link *link, struct lp_changeset *cs, struct lp_reel *reel,
+		       const struct lp_feed_have *have)
 {
 	struct lp_outgoing *o = lp_xcalloc(1, sizeof(*o));
 
 	o->cs = lp_changeset_ref(cs);
-	if (frame) {
-		frame->refs++;
-		o->frame = frame;
-	} else {
-		o->feed = lp_feed_create(cs, &link->source);
-	}
+	if (reel)
+		lp_reader_open(&o->reader, reel);
+	else
+		o->feed = lp_feed_create(cs, &link->source, have, NULL);
 	if (link->out_last)
 		link->out_last->next = o;
 	else
@@ -86,8 +89,9 @@ void lp_stream_enqueue(struct lp_link *link, struct lp_changeset *cs, struct lp_
 	lp_ws_want_write(link->ws);
 }
 
-void lp_link_push(struct lp_link *link, struct lp_changeset *cs, struct lp_frame *frame)
+void lp_link_push(struct lp_link *link, struct lp_changeset *cs, struct lp_reel *reel)
 {
+	lp_old_remember(link, cs);
 	if (link->state == LP_LINK_WALKING) {
 		lp_walk_touch(link, cs);
 		return;
@@ -97,7 +101,7 @@ void lp_link_push(struct lp_link *link, struct lp_changeset *cs, struct lp_frame
 	if (link->behind)
 		return; /* comparing trees will cover it */
 	if (link->in_flight < QUEUE_MAX) {
-		lp_stream_enqueue(link, cs, frame);
+		lp_stream_enqueue(link, cs, reel, NULL);
 		return;
 	}
 	drop_queue(link);
@@ -119,46 +123,123 @@ static void send_control(struct lp_link *link)
 	free(c);
 }
 
+/* The next message of a changeset: its bytes as they go out, their number before packing (which is
+ * what the window counts, because the other side holds them so), and whether it is the last. */
+struct next {
+	const struct lp_buf *bytes;
+	size_t raw_len;
+	bool last;
+	bool left_out;
+};
+
+static int next_of_feed(struct lp_link *link, struct lp_outgoing *o, struct next *out)
+{
+	link->scratch.len = 0;
+	if (lp_feed_next(o->feed, &link->scratch) < 0)
+		return -ENOMEM;
+	out->raw_len = link->scratch.len;
+	if (link->packer && lp_packer_pack(link->packer, &link->scratch) < 0)
+		return -ENOMEM;
+	out->bytes = &link->scratch;
+	out->last = lp_feed_done(o->feed);
+	out->left_out = lp_feed_left_out(o->feed);
+	return 0;
+}
+
+static int next_message(struct lp_link *link, struct lp_outgoing *o, struct next *out)
+{
+	static const struct lp_feed_have have = {.bases = true};
+	struct lp_reel_message m;
+	int r;
+
+	if (o->feed)
+		return next_of_feed(link, o, out);
+	r = lp_reader_next(&o->reader, &m);
+	if (r < 0)
+		return r;
+	if (r == 0) {
+		/* The others are too far ahead to wait for this one. */
+		o->feed = lp_feed_create(o->cs, &link->source, &have, &o->reader.where);
+		lp_reader_close(&o->reader);
+		return next_of_feed(link, o, out);
+	}
+	*out = (struct next){
+		.bytes = m.raw, .raw_len = m.raw->len, .last = m.last, .left_out = m.left_out};
+	if (link->packer)
+		out->bytes = lp_reader_packed(&o->reader, link->packer);
+	return 0;
+}
+
+/* It was taken when the instance was believed to hold what it builds on. */
+static void begin_unsure(struct lp_link *link, struct lp_outgoing *o)
+{
+	static const struct lp_feed_have have = {.unsure = true};
+
+	lp_feed_destroy(o->feed);
+	lp_reader_close(&o->reader);
+	o->feed = lp_feed_create(o->cs, &link->source, &have, NULL);
+}
+
 /* Sends the next message of the first changeset. */
 static void send_content(struct lp_link *link)
 {
 	struct lp_outgoing *o = link->out_first;
-	const struct lp_buf *bytes = &link->scratch;
-	bool done = true;
+	struct next next;
 
-	link->scratch.len = 0;
-	if (o->frame) {
-		bytes = lp_frame_bytes(o->frame, link->packer);
-	} else {
-		if (lp_feed_next(o->feed, &link->scratch) < 0) {
-			lp_link_fail(link, "out of memory");
-			return;
-		}
-		done = lp_feed_done(o->feed);
-	}
-	/* The window counts messages as they are before packing: that is what the other side holds.
-	 */
-	link->sent += o->frame ? o->frame->raw.len : link->scratch.len;
-	if (!o->frame && link->packer && lp_packer_pack(link->packer, &link->scratch) < 0) {
+	if (link->unsure && !o->begun)
+		begin_unsure(link, o);
+	if (next_message(link, o, &next) < 0) {
 		lp_link_fail(link, "out of memory");
 		return;
 	}
-	if (lp_ws_send(link->ws, bytes->data, bytes->len) < 0)
+	o->begun = true;
+	link->sent += next.raw_len;
+	if (link->opts.rate)
+		lp_rate_spend(link->opts.rate, next.bytes->len);
+	if (lp_ws_send(link->ws, next.bytes->data, next.bytes->len) < 0)
 		lp_link_fail(link, "connection lost");
-	if (!o->frame && link->state == LP_LINK_CATCHING && link->ops.on_progress)
+	if (o->feed && link->state == LP_LINK_CATCHING && link->ops.on_progress)
 		link->ops.on_progress(link->ops.ctx, link, lp_feed_sent(o->feed), o->cs->bytes);
-	if (!done)
+	if (!next.last)
 		return;
+	link->unsure |= next.left_out;
 	link->out_first = o->next;
 	if (!link->out_first)
 		link->out_last = NULL;
 	free_outgoing(o);
 }
 
-static bool may_send_content(const struct lp_link *link)
+static void on_paced(struct lp_timer *timer)
+{
+	struct lp_link *link = LP_CONTAINER_OF(timer, struct lp_link, paced);
+
+	if (link->ws)
+		lp_ws_want_write(link->ws);
+}
+
+static bool window_is_open(const struct lp_link *link)
 {
 	return link->out_first &&
 	       link->sent - link->consumed + LP_WIRE_MSG_MAX_BYTES <= LP_WIRE_WINDOW_BYTES;
+}
+
+/* Whether content may go out now; when only the rate forbids it, a timer comes back to it. */
+static bool may_send_content(struct lp_link *link)
+{
+	uint64_t now_us, wait_us;
+
+	if (!window_is_open(link))
+		return false;
+	if (!link->opts.rate || link->opts.rate->bytes_per_s == 0)
+		return true;
+	now_us = lp_now_us();
+	wait_us = lp_rate_wait_us(link->opts.rate, now_us);
+	if (wait_us == 0)
+		return true;
+	link->paced.on_fire = on_paced;
+	if (!link->paced.loop)
+		lp_timer_set(link->loop, &link->paced, now_us + wait_us);
+	return false;
 }
 
 void lp_stream_writable(struct lp_link *link)
@@ -173,7 +254,20 @@ void lp_stream_writable(struct lp_link *link)
 
 static void on_resync_timer(struct lp_timer *timer)
 {
-	lp_walk_start(LP_CONTAINER_OF(timer, struct lp_link, resync_timer), false);
+	struct lp_link *link = LP_CONTAINER_OF(timer, struct lp_link, resync_timer);
+
+	if (link->state == LP_LINK_RESTING || (link->unsure && lp_link_is_idle(link)))
+		lp_walk_start(link, false);
+	else if (link->unsure && link->in_flight > 0)
+		link->behind = true;
+}
+
+/* Longer each time. */
+static void walk_later(struct lp_link *link, uint64_t wait_us, unsigned times)
+{
+	link->resync_timer.on_fire = on_resync_timer;
+	lp_timer_set(link->loop, &link->resync_timer,
+		     lp_now_us() + (wait_us << (times < 5 ? times : 5)));
 }
 
 /* The instance's tree is not what we took it for: compare again, slower when that keeps on. It
@@ -182,16 +276,29 @@ static void resync(struct lp_link *link)
 {
 	drop_all(link);
 	link->state = LP_LINK_RESTING;
-	link->resync_timer.on_fire = on_resync_timer;
-	if (link->resyncs == 0) {
+	if (link->resyncs == 0)
 		lp_walk_start(link, false);
-	} else {
-		unsigned doublings = link->resyncs < 6 ? link->resyncs - 1 : 5;
-
-		lp_timer_set(link->loop, &link->resync_timer,
-			     lp_now_us() + ((uint64_t)RESYNC_DELAY_US << doublings));
-	}
+	else
+		walk_later(link, RESYNC_DELAY_US, link->resyncs - 1);
 	link->resyncs++;
+}
+
+static int send_verify(struct lp_link *link)
+{
+	const struct lp_msg msg = {.kind = LP_MSG_VERIFY};
+
+	link->verify = false;
+	return lp_link_queue(link, &msg);
+}
+
+int lp_link_verify(struct lp_link *link)
+{
+	if (link->state < LP_LINK_RESTING)
+		return -ENOTCONN;
+	if (lp_link_is_idle(link))
+		return send_verify(link);
+	link->verify = true;
+	return 0;
 }
 
 static void answered(struct lp_link *link)
@@ -205,10 +312,69 @@ static void answered(struct lp_link *link)
 	}
 	if (link->in_flight > 0)
 		return;
-	if (link->behind)
+	if (link->behind) {
 		lp_walk_start(link, false);
-	else if (link->ops.on_idle)
+		return;
+	}
+	if (link->verify && send_verify(link) < 0)
+		lp_link_fail(link, "cannot ask to verify");
+	if (link->ops.on_idle)
 		link->ops.on_idle(link->ops.ctx, link);
+}
+
+/* Whether a root that the instance names is the workspace's as it is now. */
+static bool is_present_root(const struct lp_link *link, const uint8_t root[16])
+{
+	struct lp_digest mine = lp_index_root(link->source.index(link->source.ctx));
+
+	return memcmp(mine.b, root, sizeof(mine.b)) == 0;
+}
+
+/* Everything sent is applied. What was left out comes when it has settled; only when that takes
+ * long are trees compared, because something else may be wrong. */
+static void check_doubt(struct lp_link *link, const uint8_t root[16])
+{
+	if (link->unsure && is_present_root(link, root))
+		link->unsure = false;
+	if (!link->unsure)
+		link->doubts = 0;
+	else if (!link->resync_timer.loop)
+		walk_later(link, DOUBT_DELAY_US, link->doubts++);
+}
+
+bool lp_link_is_in_doubt(const struct lp_link *link)
+{
+	return link->unsure && link->doubts <= DOUBTS_MAX;
+}
+
+static void on_applied(struct lp_link *link, const struct lp_msg *msg)
+{
+	bool expected = link->state == LP_LINK_STREAMING || link->state == LP_LINK_CATCHING;
+
+	link->applied = msg->u.applied.revision;
+	link->resyncs = 0;
+	link->tries = 0; /* a connection that gets this far may come back at once */
+	if (expected && link->in_flight <= 1) {
+		lp_old_forget(link);
+		check_doubt(link, msg->u.applied.root);
+	}
+	link->ops.on_message(link->ops.ctx, link, msg);
+	if (expected)
+		answered(link);
+}
+
+/* What was in flight meanwhile may make the roots differ, too; then comparing finds nothing. */
+static void on_verified(struct lp_link *link, const struct lp_msg *msg)
+{
+	link->ops.on_message(link->ops.ctx, link, msg);
+	if (msg->u.verified.drifted == 0 && is_present_root(link, msg->u.verified.root))
+		return;
+	if (lp_link_is_idle(link))
+		lp_walk_start(link, false);
+	else if (link->state == LP_LINK_WALKING)
+		link->again = true;
+	else if (link->in_flight > 0)
+		link->behind = true;
 }
 
 void lp_stream_message(struct lp_link *link, const struct lp_msg *msg)
@@ -226,12 +392,10 @@ void lp_stream_message(struct lp_link *link, const struct lp_msg *msg)
 			lp_ws_want_write(link->ws);
 		return;
 	case LP_MSG_APPLIED:
-		link->applied = msg->u.applied.revision;
-		link->resyncs = 0;
-		link->tries = 0; /* a connection that gets this far may come back at once */
-		link->ops.on_message(link->ops.ctx, link, msg);
-		if (expected)
-			answered(link);
+		on_applied(link, msg);
+		return;
+	case LP_MSG_VERIFIED:
+		on_verified(link, msg);
 		return;
 	case LP_MSG_FAILED:
 		if (msg->u.failed.resync && expected)

@@ -8,8 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LIST_MAX_PATHS 500
-#define LISTED_MAX     ((size_t)2 * 1024 * 1024) /* entries of one directory */
+/* One LIST: so many paths at most, and as many as let expect an answer of about LIST_BYTES, judged
+ * by what the workspace has in them. The answer waits in the instance's memory. */
+#define LIST_MAX_PATHS 4000
+#define LIST_BYTES     ((size_t)2 * 1024 * 1024)
+#define ENTRY_BYTES    ((size_t)64) /* of a listing */
+#define UNKNOWN        8            /* entries to reckon with that the workspace does not have */
+
+#define LISTED_MAX  ((size_t)2 * 1024 * 1024) /* entries of one directory */
+#define TOUCHED_MAX 10000 /* paths; when more change while it walks, it walks again */
 
 static void free_strings(char **list, size_t *n)
 {
@@ -28,6 +35,7 @@ void lp_walk_reset(struct lp_link *link)
 		free((char *)(uintptr_t)link->listed[i].name);
 	link->n_listed = 0;
 	link->asked = link->heard = 0;
+	link->again = false;
 }
 
 static void push_todo(void *ctx, const char *path)
@@ -38,12 +46,34 @@ static void push_todo(void *ctx, const char *path)
 	link->todo[link->n_todo++] = lp_xstrdup(path);
 }
 
+static void touch(struct lp_link *link, const char *path)
+{
+	lp_grow(&link->touched, &link->cap_touched, link->n_touched + 1, sizeof(char *));
+	link->touched[link->n_touched++] = lp_xstrdup(path);
+}
+
+/* What moved took along what is below it, which may have been listed already, or never will be. */
+static void touch_below(struct lp_link *link, const char *path)
+{
+	const struct lp_node *top = lp_index_get(link->source.index(link->source.ctx), path);
+	char below[LP_PATH_MAX_BYTES + 1];
+
+	for (const struct lp_node *n = top; n && link->n_touched < TOUCHED_MAX;
+	     n = lp_node_next(top, n))
+		if (lp_node_path(n, below, sizeof(below)) == 0)
+			touch(link, below);
+}
+
 void lp_walk_touch(struct lp_link *link, const struct lp_changeset *cs)
 {
-	for (size_t i = 0; i < cs->n_ops; i++) {
-		lp_grow(&link->touched, &link->cap_touched, link->n_touched + 1, sizeof(char *));
-		link->touched[link->n_touched++] = lp_xstrdup(cs->ops[i].path);
+	for (size_t i = 0; i < cs->n_ops && link->n_touched < TOUCHED_MAX; i++) {
+		const struct lp_op *op = &cs->ops[i];
+
+		touch(link, op->kind == LP_OP_MOVE ? op->from : op->path);
+		if (op->kind == LP_OP_MOVE)
+			touch_below(link, op->path);
 	}
+	link->again |= link->n_touched >= TOUCHED_MAX;
 }
 
 /* What the diff saw may have changed since; the index as it is now decides. */
@@ -53,17 +83,18 @@ static void refresh(struct lp_link *link, struct lp_index *ix)
 
 	for (size_t i = 0; i < link->n_touched; i++) {
 		const struct lp_node *n = lp_index_get(ix, link->touched[i]);
+		struct lp_entry e = n ? lp_node_entry(n) : (struct lp_entry){0};
 
-		lp_changeset_add(cs, n ? LP_OP_PUT : LP_OP_DELETE, link->touched[i],
-				 n ? &n->e : NULL, NULL);
+		lp_changeset_add(cs, n ? LP_OP_PUT : LP_OP_DELETE, link->touched[i], n ? &e : NULL,
+				 NULL);
 	}
 	for (size_t i = 0; link->n_touched > 0 && i < cs->n_ops; i++) {
 		struct lp_op *op = &cs->ops[i];
 		const struct lp_node *n = lp_index_get(ix, op->path);
 
-		if (n && (op->kind == LP_OP_DELETE || !lp_entry_equal(&n->e, &op->e))) {
+		if (n && (op->kind == LP_OP_DELETE || !lp_node_equal(n, &op->e))) {
 			op->kind = LP_OP_PUT;
-			op->e = n->e;
+			op->e = lp_node_entry(n);
 		} else if (!n) {
 			op->kind = LP_OP_DELETE;
 			op->e = (struct lp_entry){0};
@@ -73,9 +104,18 @@ static void refresh(struct lp_link *link, struct lp_index *ix)
 
 void lp_walk_catch_up(struct lp_link *link, struct lp_changeset *cs)
 {
+	const struct lp_feed_have have = {
+		/* Only what was listed has a base. */
+		.bases = true,
+		.partial = link->partial,
+		.partial_have = link->partial_have,
+	};
+
 	link->state = LP_LINK_CATCHING;
+	link->unsure = false;
+	link->partial_have = 0;
 	if (!link->ops.on_difference || link->ops.on_difference(link->ops.ctx, link, cs))
-		lp_stream_enqueue(link, cs, NULL);
+		lp_stream_enqueue(link, cs, NULL, &have);
 }
 
 static void finish_walk(struct lp_link *link)
@@ -83,12 +123,13 @@ static void finish_walk(struct lp_link *link)
 	struct lp_index *ix = link->source.index(link->source.ctx);
 	struct lp_changeset *cs = link->diff;
 
+	if (link->again) {
+		lp_walk_start(link, false);
+		return;
+	}
 	refresh(link, ix);
+	lp_old_use(link, cs, ix);
 	lp_changeset_sort(cs);
-	cs->bytes = 0;
-	for (size_t i = 0; i < cs->n_ops; i++)
-		if (cs->ops[i].kind == LP_OP_PUT && cs->ops[i].e.kind != LP_KIND_DIR)
-			cs->bytes += cs->ops[i].e.size;
 	cs->root = lp_index_root(ix);
 	cs->revision = link->source.revision(link->source.ctx);
 	link->diff = NULL;
@@ -97,17 +138,30 @@ static void finish_walk(struct lp_link *link)
 	lp_changeset_unref(cs);
 }
 
+/* Bytes to expect of the listing of a directory. */
+static size_t expected_bytes(const struct lp_index *ix, const char *path)
+{
+	const struct lp_node *node = lp_index_get(ix, path);
+
+	return ENTRY_BYTES * ((node ? lp_node_count(node) : 0) + UNKNOWN) + strlen(path);
+}
+
 static void ask_more(struct lp_link *link)
 {
-	struct lp_bytes paths[LIST_MAX_PATHS];
+	const struct lp_index *ix = link->source.index(link->source.ctx);
+	size_t n = 0, bytes = 0, answer = 0;
 	struct lp_msg msg = {.kind = LP_MSG_LIST};
-	size_t n = link->n_todo < LIST_MAX_PATHS ? link->n_todo : LIST_MAX_PATHS, bytes = 0;
+	LP_AUTO_FREE struct lp_bytes *paths = lp_xcalloc(
+		link->n_todo < LIST_MAX_PATHS ? link->n_todo : LIST_MAX_PATHS, sizeof(*paths));
 
-	for (size_t i = 0; i < n; i++) {
-		paths[i] = lp_bytes_of(link->todo[i]);
-		bytes += paths[i].len + 8;
-		if (bytes > LP_WIRE_PIECE_BYTES)
-			n = i + 1;
+	while (n < link->n_todo && n < LIST_MAX_PATHS && bytes < LP_WIRE_PIECE_BYTES) {
+		const char *path = link->todo[n];
+
+		answer += expected_bytes(ix, path);
+		if (n > 0 && answer > LIST_BYTES)
+			break;
+		paths[n] = lp_bytes_of(path);
+		bytes += paths[n++].len + 8;
 	}
 	msg.u.list.paths = paths;
 	msg.u.list.n_paths = n;
@@ -149,6 +203,7 @@ static int compare(struct lp_link *link, const char *path)
 	r = lp_diff_listing(link->diff, node && node->e.kind == LP_KIND_DIR ? node : NULL,
 			    &(struct lp_peer_dir){path, link->listed, link->n_listed}, push_todo,
 			    link);
+	lp_old_listed(link, path, link->listed, link->n_listed);
 	for (size_t i = 0; i < link->n_listed; i++)
 		free((char *)(uintptr_t)link->listed[i].name);
 	link->n_listed = 0;

@@ -20,6 +20,8 @@ static struct lp_ws *conn; /* the present one, or NULL */
 static bool wants_write, closed, writing;
 static struct lp_buf sent[4096];
 static size_t n_sent, next_sent, sent_bytes;
+static unsigned probes;
+static bool stuck;
 static struct lp_msg current;
 static struct lp_buf unpacked;
 static struct lp_packer *packer;
@@ -70,6 +72,18 @@ void lp_ws_close(struct lp_ws *ws, int code, const char *reason)
 	closed = true;
 }
 
+void lp_ws_probe(struct lp_ws *ws)
+{
+	assert_ptr_equal(ws, conn);
+	probes++;
+}
+
+bool lp_ws_is_stuck(const struct lp_ws *ws)
+{
+	assert_ptr_equal(ws, conn);
+	return stuck;
+}
+
 void lp_ws_abandon(struct lp_ws *ws)
 {
 	assert_ptr_equal(ws, conn);
@@ -88,6 +102,16 @@ void fake_accept(void)
 bool fake_is_open(void)
 {
 	return conn && conn->open && !conn->closing;
+}
+
+unsigned fake_probes(void)
+{
+	return probes;
+}
+
+void fake_stick(bool is_stuck)
+{
+	stuck = is_stuck;
 }
 
 bool fake_was_closed(void)
@@ -168,6 +192,8 @@ void fake_reset(void)
 		lp_buf_finish(&sent[i]);
 	memset(sent, 0, sizeof(sent));
 	n_sent = next_sent = 0;
+	probes = 0;
+	stuck = false;
 	lp_buf_finish(&unpacked);
 	lp_packer_destroy(packer);
 	packer = NULL;

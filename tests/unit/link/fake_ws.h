@@ -13,6 +13,12 @@ void fake_accept(void);
 bool fake_is_open(void);
 bool fake_was_closed(void);
 
+/* How often the link asked whether its peer is still there. */
+unsigned fake_probes(void);
+
+/* What lp_ws_is_stuck says from now on, until fake_reset. */
+void fake_stick(bool is_stuck);
+
 /* Writes as long as the link wants to, at most max messages. Returns how many came. */
 size_t fake_pump(size_t max);
 

@@ -21,6 +21,8 @@ uint64_t revision;
 char large_path[64];
 unsigned ups, downs, finals, caught_up, idles, stales;
 char reason[256];
+struct lp_digest partial;
+uint64_t partial_have;
 
 static struct lp_index *source_index(void *ctx)
 {
@@ -125,7 +127,7 @@ int set_up(void **state)
 
 	(void)state;
 	ups = downs = finals = caught_up = idles = stales = 0;
-	revision = 0;
+	revision = partial_have = 0;
 	workspace = lp_index_create();
 	put("f", "content");
 	assert_int_equal(lp_loop_create(&loop, NULL), 0);
@@ -198,6 +200,8 @@ void welcome(const struct lp_digest *root, bool wrong_secret)
 	msg.u.welcome.revision = 41;
 	memcpy(msg.u.welcome.root, root->b, 16);
 	msg.u.welcome.foreign = true;
+	memcpy(msg.u.welcome.partial, partial.b, sizeof(partial.b));
+	msg.u.welcome.partial_have = partial_have;
 	fake_say(&msg);
 }
 
@@ -258,16 +262,18 @@ void save(const char *path, const char *content)
 {
 	struct lp_changeset *cs = lp_changeset_create();
 	struct lp_blob *blob = lp_blob_create(strlen(content));
-	struct lp_frame *frame;
+	struct lp_reel *reel;
+	struct lp_entry e;
 
 	memcpy(blob->data, content, blob->len);
 	put(path, content);
-	lp_changeset_add(cs, LP_OP_PUT, path, &lp_index_get(workspace, path)->e, blob);
+	e = lp_node_entry(lp_index_get(workspace, path));
+	lp_changeset_add(cs, LP_OP_PUT, path, &e, blob);
 	cs->root = lp_index_root(workspace);
 	cs->revision = ++revision;
-	frame = lp_frame_create(cs);
-	lp_link_push(link_, cs, frame);
-	lp_frame_unref(frame);
+	reel = lp_reel_create(cs, &source);
+	lp_link_push(link_, cs, reel);
+	lp_reel_unref(reel);
 	lp_changeset_unref(cs);
 }
 

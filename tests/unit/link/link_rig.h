@@ -18,6 +18,10 @@ extern const struct lp_link_ops ops;
 extern const struct lp_source source;
 extern const uint8_t id[LP_WIRE_ID_BYTES];
 
+/* What the instance says in WELCOME to have of a large file. */
+extern struct lp_digest partial;
+extern uint64_t partial_have;
+
 /* How often the link called back, and its last reason. */
 extern unsigned ups, downs, finals, caught_up, idles, stales;
 extern char reason[256];

@@ -67,19 +67,24 @@ static void link__rests_between_failures_and_forgets_nothing(void **state)
 	assert_int_equal(expect(LP_MSG_CHANGE)->u.change.revision, 43);
 	(void)expect(LP_MSG_LIST);
 	expect_nothing(); /* what was queued is not sent any more */
-	assert_false(lp_link_is_resting(link_));
+	assert_false(lp_link_keeps_failing(link_));
 	lp_index_remove(workspace, "f");
 	lp_index_remove(workspace, "g");
 	list("", &none, 0, true);
 	expect_catch_up(NULL, 0);
 	failed();
-	assert_true(lp_link_is_resting(link_));
+	assert_false(lp_link_keeps_failing(link_));
 	assert_false(lp_link_is_idle(link_));
 	save("h", "while it rests");
 	expect_nothing();
 	lp_index_remove(workspace, "h");
 	(void)wait_for(LP_MSG_LIST);
-	assert_false(lp_link_is_resting(link_));
+	list("", &none, 0, true);
+	expect_catch_up(NULL, 0);
+	failed();
+	assert_true(lp_link_keeps_failing(link_));
+	(void)wait_for(LP_MSG_LIST);
+	assert_false(lp_link_keeps_failing(link_));
 	list("", &none, 0, true);
 	expect_catch_up(NULL, 0);
 	applied(revision);

@@ -103,6 +103,8 @@ static void link__keeps_to_the_window(void **state)
 		.kind = LP_KIND_FILE, .mode = 0644, .size = (uint64_t)40 * 1024 * 1024};
 	uint64_t sent = 0, consumed = 0, data = 0;
 	const struct lp_msg *msg;
+	struct lp_hasher *hasher;
+	struct lp_reel *reel;
 	bool done = false;
 	int fd;
 
@@ -111,12 +113,17 @@ static void link__keeps_to_the_window(void **state)
 	fd = mkstemp(large_path);
 	assert_int_equal(lp_write_all(fd, bytes, e.size), 0);
 	assert_int_equal(close(fd), 0);
-	e.digest = lp_digest_of(bytes, e.size);
+	hasher = lp_hasher_create();
+	lp_hasher_add(hasher, bytes, e.size);
+	e.digest = lp_hasher_get(hasher);
+	lp_hasher_destroy(hasher);
 	start_streaming();
 	sent = consumed = link_->sent;
 	lp_changeset_add(cs, LP_OP_PUT, "large", &e, NULL);
 	cs->revision = ++revision;
-	lp_link_push(link_, cs, NULL);
+	reel = lp_reel_create(cs, &source);
+	lp_link_push(link_, cs, reel);
+	lp_reel_unref(reel);
 	lp_changeset_unref(cs);
 	while (!done) {
 		uint64_t before = sent;
