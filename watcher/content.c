@@ -1,7 +1,6 @@
 /* watcher/content.c: reads a file so that what was read is what some writer left behind. */
 #include "watcher/content.h"
 
-#include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
 
@@ -12,9 +11,17 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define PIECE_BYTES ((size_t)256 * 1024)
 #define CLOSE_TRIES 25 /* of 20 µs and what the timer adds */
 #define READ_TRIES  3
+#define NS_PER_S    1000000000
+
+/* What nobody wrote to for so long is not in the middle of being written. */
+#define REST_NS ((int64_t)2 * NS_PER_S)
+
+/* Where nobody can tell whether a file is being written. */
+#define BLIND_REST_NS ((int64_t)1 * NS_PER_S)
+
+_Static_assert(LP_LOOK_SCRATCH_BYTES > LP_INLINE_MAX_BYTES, "a small file fits, and one byte");
 
 void lp_look_setup(void)
 {
@@ -23,196 +30,354 @@ void lp_look_setup(void)
 	(void)sigaction(SIGIO, &ignore, NULL);
 }
 
+void lp_look_finish(struct lp_look *look)
+{
+	lp_blob_unref(look->blob);
+	lp_chunks_unref(look->chunks);
+	look->blob = NULL;
+	look->chunks = NULL;
+}
+
 static void sig_of(const struct stat *st, struct lp_stat_sig *sig)
 {
 	*sig = (struct lp_stat_sig){
 		.ino = st->st_ino,
 		.size = (uint64_t)st->st_size,
-		.mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
-		.ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec,
+		.mtime_ns = (int64_t)st->st_mtim.tv_sec * NS_PER_S + st->st_mtim.tv_nsec,
+		.ctime_ns = (int64_t)st->st_ctim.tv_sec * NS_PER_S + st->st_ctim.tv_nsec,
 	};
 }
 
-static bool sig_equal(const struct lp_stat_sig *a, const struct lp_stat_sig *b)
+bool lp_sig_equal(const struct lp_stat_sig *a, const struct lp_stat_sig *b)
 {
-	return a->ino == b->ino && a->size == b->size && a->mtime_ns == b->mtime_ns &&
-	       a->ctime_ns == b->ctime_ns;
+	return a->ino != 0 && a->ino == b->ino && a->size == b->size &&
+	       a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
+}
+
+static bool stat_is(const struct stat *st, const struct lp_stat_sig *sig)
+{
+	struct lp_stat_sig now;
+
+	sig_of(st, &now);
+	return lp_sig_equal(&now, sig);
+}
+
+/* How long ago the file changed, by ctime: every write moves it, and nobody can set it. Negative
+ * when the clock was set back. */
+static int64_t age_ns(const struct stat *st)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	return ((int64_t)now.tv_sec - st->st_ctim.tv_sec) * NS_PER_S + now.tv_nsec -
+	       st->st_ctim.tv_nsec;
+}
+
+/* The signature and what belongs to it, as stat(2) just said. Times move in steps: what changed
+ * within the last one may change again without showing it, and the next look has to read. git(1)
+ * calls an index entry of such a file racy. */
+static void note_stat(const struct stat *st, const struct lp_look_opts *opts, struct lp_look *out)
+{
+	sig_of(st, &out->sig);
+	out->is_racy = age_ns(st) < lp_ticks_for(&opts->ticks, st->st_dev);
+	out->is_sole = st->st_nlink == 1;
 }
 
 static int look_link(int dir_fd, const char *name, struct lp_look *out)
 {
-	struct lp_blob *blob = lp_blob_create(PATH_MAX);
-	ssize_t n;
+	char target[PATH_MAX];
+	ssize_t n = readlinkat(dir_fd, name, target, sizeof(target));
 
-	if (!blob)
-		return -ENOMEM;
-	n = readlinkat(dir_fd, name, (char *)blob->data, PATH_MAX);
 	if (n < 0) {
-		int r = -errno;
-
-		lp_blob_unref(blob);
 		/* EINVAL: it stopped being a link; that change has an event of its own. */
 		out->state = LP_LOOK_GONE;
-		return r == -ENOENT || r == -EINVAL ? 0 : r;
+		return errno == ENOENT || errno == EINVAL ? 0 : -errno;
 	}
-	blob->len = (size_t)n;
+	out->blob = lp_blob_create((size_t)n);
+	if (!out->blob)
+		return -ENOMEM;
+	memcpy(out->blob->data, target, (size_t)n);
 	out->state = LP_LOOK_READ;
 	out->e = (struct lp_entry){.kind = LP_KIND_LINK,
 				   .size = (uint64_t)n,
-				   .digest = lp_digest_of(blob->data, (size_t)n)};
-	out->blob = blob;
+				   .digest = lp_digest_of(target, (size_t)n)};
 	return 0;
 }
 
-/* The content of a small file in one blob; one byte more is asked for to notice growth. */
-static int read_small(int fd, size_t size, bool keep, struct lp_look *out, uint64_t *got)
+/* The content of a small file; one byte more is asked for to notice growth. */
+static int read_small(int fd, size_t size, bool keep, struct lp_look *out, uint64_t *got,
+		      void *scratch)
 {
-	struct lp_blob *blob = lp_blob_create(size + 1);
+	struct lp_blob *blob = keep ? lp_blob_create(size + 1) : NULL;
+	void *to = blob ? blob->data : scratch;
 	size_t len;
 	int r;
 
-	if (!blob)
+	if (keep && !blob)
 		return -ENOMEM;
-	r = lp_read_up_to(fd, blob->data, size + 1, &len);
+	r = lp_read_up_to(fd, to, size + 1, &len);
 	if (r < 0) {
 		lp_blob_unref(blob);
 		return r;
 	}
-	blob->len = len;
-	out->e.digest = lp_digest_of(blob->data, len);
+	if (blob)
+		blob->len = len;
+	out->e.digest = lp_digest_of(to, len);
+	out->blob = blob;
 	*got = len;
-	if (keep)
-		out->blob = blob;
-	else
-		lp_blob_unref(blob);
 	return 0;
 }
 
-static int read_large(int fd, struct lp_look *out, uint64_t *got)
+static bool is_stopped(const struct lp_look_opts *opts)
 {
+	return opts->stop && atomic_load_explicit(opts->stop, memory_order_relaxed);
+}
+
+/* Adds the zeros between *at and the next data of a sparse file, and moves there. Returns 0 or
+ * -errno. */
+static int skip_hole(int fd, const struct stat *st, struct lp_hasher *hasher,
+		     const struct lp_look_opts *opts, uint64_t *at)
+{
+	static const uint8_t zeros[64 * 1024];
+	off_t data = lseek(fd, (off_t)*at, SEEK_DATA);
+	uint64_t to = data < 0 ? (uint64_t)st->st_size : (uint64_t)data;
+
+	/* ENXIO: there is nothing but hole. Others: the file system cannot tell; it is read. */
+	if (data < 0 && (errno != ENXIO || *at >= to))
+		return 0;
+	while (*at < to && !is_stopped(opts)) {
+		size_t len = to - *at < sizeof(zeros) ? (size_t)(to - *at) : sizeof(zeros);
+
+		lp_hasher_add(hasher, zeros, len);
+		*at += len;
+	}
+	return lseek(fd, (off_t)*at, SEEK_SET) < 0 ? -errno : 0;
+}
+
+/* The content up to its size at the beginning, and one piece more to notice growth. */
+static int read_large(int fd, const struct stat *st, const struct lp_look_opts *opts,
+		      struct lp_look *out, uint64_t *got, void *scratch)
+{
+	bool is_sparse = (uint64_t)st->st_blocks * 512 < (uint64_t)st->st_size;
+	uint64_t size = (uint64_t)st->st_size;
 	struct lp_hasher *hasher = lp_hasher_create();
-	LP_AUTO_FREE uint8_t *piece = lp_xcalloc(1, PIECE_BYTES);
-	size_t len;
+	size_t len = 0;
 	int r;
 
 	*got = 0;
 	do {
-		r = lp_read_up_to(fd, piece, PIECE_BYTES, &len);
+		r = is_sparse ? skip_hole(fd, st, hasher, opts, got) : 0;
+		if (r == 0)
+			r = is_stopped(opts)
+				    ? -ECANCELED
+				    : lp_read_up_to(fd, scratch, LP_LOOK_SCRATCH_BYTES, &len);
 		if (r == 0) {
-			lp_hasher_add(hasher, piece, len);
+			uint64_t rest = size - (*got < size ? *got : size);
+
+			lp_hasher_add(hasher, scratch, rest < len ? (size_t)rest : len);
 			*got += len;
 		}
-	} while (r == 0 && len == PIECE_BYTES);
-	out->e.digest = lp_hasher_get(hasher);
+	} while (r == 0 && len == LP_LOOK_SCRATCH_BYTES && *got <= size);
+	if (r == 0) {
+		out->e.digest = lp_hasher_get(hasher);
+		out->chunks = lp_hasher_chunks(hasher);
+	}
 	lp_hasher_destroy(hasher);
 	return r;
 }
 
-/* Whether the file may change again without its times showing it: they move in ticks (4 ms on most
- * kernels before 6.13, 2 s on FAT). Then the next look has to read. git(1) calls an index entry of
- * such a file racy. */
-static bool is_racy(const struct lp_stat_sig *sig)
+/* Whether what was read of a large file may be taken although it changed: somebody who has it open
+ * goes on writing, and it would never be quiet for as long as reading takes. Taken is what it began
+ * with; when more than its end changed, whoever sends it finds that out. */
+static bool may_have_grown(const struct lp_look_opts *opts, const struct stat *before,
+			   const struct stat *after, uint64_t got)
 {
-	const int64_t tick_ns = (int64_t)2 * 1000000000;
-	int64_t now_ns = (int64_t)lp_wall_us() * 1000;
+	return opts->even_if_busy && before->st_size > (off_t)LP_INLINE_MAX_BYTES &&
+	       got >= (uint64_t)before->st_size && after->st_size >= before->st_size;
+}
 
-	/* Every write moves ctime, and nobody can set it. */
-	return sig->ctime_ns > now_ns - tick_ns;
+static void accept(const struct stat *st, struct lp_look *out)
+{
+	out->e.kind = LP_KIND_FILE;
+	out->e.mode = (uint32_t)st->st_mode & 0777;
+	out->e.size = (uint64_t)st->st_size;
+	out->state = LP_LOOK_READ;
 }
 
 /* One reading of an open file. leased: nobody can write meanwhile. Returns 1 when it changed
  * meanwhile. */
-static int read_once(int fd, const struct stat *before, bool leased, bool want_blob,
-		     struct lp_look *out)
+static int read_once(int fd, const struct stat *before, bool leased,
+		     const struct lp_look_opts *opts, struct lp_look *out)
 {
 	size_t size = (size_t)before->st_size;
-	struct lp_stat_sig sig;
+	bool own = !opts->scratch && (size > LP_INLINE_MAX_BYTES || !opts->want_blob);
+	LP_AUTO_FREE void *owned = own ? malloc(LP_LOOK_SCRATCH_BYTES) : NULL;
+	void *scratch = own ? owned : opts->scratch;
 	struct stat after = *before;
 	uint64_t got = 0;
 	int r;
 
-	r = size <= LP_INLINE_MAX_BYTES ? read_small(fd, size, want_blob, out, &got)
-					: read_large(fd, out, &got);
+	if (own && !owned)
+		return -ENOMEM;
+	r = size <= LP_INLINE_MAX_BYTES ? read_small(fd, size, opts->want_blob, out, &got, scratch)
+					: read_large(fd, before, opts, out, &got, scratch);
 	if (r == 0 && !leased && fstat(fd, &after) < 0)
 		r = -errno;
-	if (r < 0) {
-		lp_blob_unref(out->blob);
-		out->blob = NULL;
-		return r;
-	}
-	sig_of(&after, &sig);
-	sig_of(before, &out->sig);
-	if (got == size && sig_equal(&sig, &out->sig)) {
-		if (is_racy(&out->sig))
-			out->sig = (struct lp_stat_sig){0};
-		out->e.kind = LP_KIND_FILE;
-		out->e.mode = (uint32_t)after.st_mode & 0777;
-		out->e.size = size;
-		out->state = LP_LOOK_READ;
+	if (r == 0 && got == size && stat_is(&after, &out->sig)) {
+		accept(&after, out);
 		return 0;
 	}
-	lp_blob_unref(out->blob);
-	out->blob = NULL;
-	return 1;
-}
-
-/* Where nobody can tell whether a file is being written, one that did not change for a second
- * counts as complete. */
-static bool has_rested(const struct stat *st)
-{
-	/* Not by mtime, which anybody may set, into the future too. */
-	return (uint64_t)st->st_ctim.tv_sec * 1000000 + (uint64_t)st->st_ctim.tv_nsec / 1000 +
-		       1000000 <
-	       lp_wall_us();
+	if (r == 0 && may_have_grown(opts, before, &after, got)) {
+		accept(before, out);
+		out->is_racy = out->is_growing = true;
+		return 0;
+	}
+	lp_look_finish(out);
+	return r < 0 ? r : 1;
 }
 
 /* Takes a read lease; false when somebody has the file open for writing. EAGAIN is the only refusal
  * that means so; others mean that there are no leases here, or none on a file of another user. The
  * kernel reports a closing before it has given up the writer's access, so one that was just
  * reported is asked again for a moment. */
-static bool take_lease(int fd, const struct lp_look_opts *opts, bool *leased)
+static bool take_lease(int fd, const struct stat *st, const struct lp_look_opts *opts, bool *leased)
 {
 	const struct timespec pause = {.tv_nsec = 20000};
-	struct stat st;
 
 	for (int i = 0; fcntl(fd, F_SETLEASE, F_RDLCK) < 0; i++) {
 		if (opts->even_if_busy)
 			return true;
 		if (errno != EAGAIN)
-			return opts->just_closed || (fstat(fd, &st) == 0 && has_rested(&st));
+			return opts->just_closed || age_ns(st) > BLIND_REST_NS;
 		if (!opts->just_closed || i == CLOSE_TRIES)
 			return false;
 		(void)nanosleep(&pause, NULL);
 	}
 	*leased = true;
+	/* Reading a large one takes too long to keep a writer waiting. */
+	if (st->st_size > (off_t)LP_INLINE_MAX_BYTES) {
+		(void)fcntl(fd, F_SETLEASE, F_UNLCK);
+		*leased = false;
+	}
 	return true;
+}
+
+/* Opens it without touching its access time, which is allowed to its owner only. */
+static int open_to_read(int dir_fd, const char *name)
+{
+	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	int fd = openat(dir_fd, name, flags | O_NOATIME);
+
+	return fd < 0 && errno == EPERM ? openat(dir_fd, name, flags) : fd;
+}
+
+static int read_at(void *ctx, uint64_t at, void *out, size_t len)
+{
+	int fd = *(const int *)ctx;
+	uint8_t *to = out;
+
+	while (len > 0) {
+		ssize_t n = pread(fd, to, len, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -ESTALE;
+		to += n;
+		at += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* Whether the file is what is known but for the ranges that were written. */
+static bool is_known_but_written(const struct stat *st, const struct lp_look_opts *opts)
+{
+	return opts->written && opts->known && opts->chunks &&
+	       st->st_size > (off_t)LP_INLINE_MAX_BYTES &&
+	       lp_sig_equal(&opts->written->before, opts->known) &&
+	       stat_is(st, &opts->written->after);
+}
+
+/* Reads what was written of a large file and makes the rest of what is known. Returns whether that
+ * worked. */
+static bool read_written(int fd, const struct stat *st, const struct lp_look_opts *opts,
+			 struct lp_look *out)
+{
+	struct lp_chunks *chunks = NULL;
+	struct stat after;
+
+	if (lp_chunks_rewrite(opts->chunks, (uint64_t)st->st_size, &opts->written->ranges, read_at,
+			      &fd, &chunks) < 0)
+		return false;
+	if (fstat(fd, &after) < 0 || !stat_is(&after, &out->sig)) {
+		lp_chunks_unref(chunks);
+		return false;
+	}
+	out->chunks = chunks;
+	out->e.digest = lp_chunks_digest(chunks);
+	out->by_ranges = true;
+	accept(&after, out);
+	return true;
+}
+
+static int read_open(int fd, const struct lp_look_opts *opts, struct lp_look *out)
+{
+	bool leased = false;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	out->state = LP_LOOK_GONE;
+	if (!S_ISREG(st.st_mode))
+		return 0;
+	note_stat(&st, opts, out);
+	if (is_known_but_written(&st, opts) && read_written(fd, &st, opts, out))
+		return 0;
+	if (!opts->is_file || age_ns(&st) < REST_NS) {
+		if (!take_lease(fd, &st, opts, &leased)) {
+			out->state = LP_LOOK_BUSY;
+			return 0;
+		}
+		if (fstat(fd, &st) < 0)
+			return -errno;
+		note_stat(&st, opts, out);
+	}
+	if (opts->max_bytes > 0 && (uint64_t)st.st_size > opts->max_bytes) {
+		out->state = LP_LOOK_LARGE;
+		return 0;
+	}
+	return read_once(fd, &st, leased, opts, out);
+}
+
+/* Looks at what is open now. Returns 1 when it changed while it was read. The lease of a small file
+ * lasts beyond: who has not begun to write it yet cannot be half through. */
+static int look_open(int fd, const struct lp_look_opts *opts, struct lp_look *out)
+{
+	int r = read_open(fd, opts, out);
+
+	if (r == 0 && (out->state == LP_LOOK_READ || out->state == LP_LOOK_LARGE) &&
+	    opts->is_being_written && opts->is_being_written(opts->ctx, opts->path)) {
+		lp_look_finish(out);
+		out->state = LP_LOOK_BUSY;
+	}
+	return r;
 }
 
 static int look_file(int dir_fd, const char *name, const struct lp_look_opts *opts,
 		     struct lp_look *out)
 {
-	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-	LP_AUTO_CLOSE int fd = openat(dir_fd, name, flags);
-	bool leased = false;
-	struct stat st;
+	LP_AUTO_CLOSE int fd = open_to_read(dir_fd, name);
 	int r = 1;
 
 	if (fd < 0) {
 		out->state = LP_LOOK_GONE;
 		return errno == ENOENT || errno == ELOOP || errno == ENXIO ? 0 : -errno;
 	}
-	if (!take_lease(fd, opts, &leased)) {
-		out->state = LP_LOOK_BUSY;
-		return 0;
-	}
 	for (int i = 0; i < READ_TRIES && r == 1; i++) {
-		if (fstat(fd, &st) < 0 || (i > 0 && lseek(fd, 0, SEEK_SET) < 0))
+		if (i > 0 && lseek(fd, 0, SEEK_SET) < 0)
 			return -errno;
-		if (!S_ISREG(st.st_mode)) {
-			out->state = LP_LOOK_GONE;
-			return 0;
-		}
-		r = read_once(fd, &st, leased, opts->want_blob, out);
+		r = look_open(fd, opts, out);
 	}
 	if (r == 1) {
 		out->state = LP_LOOK_BUSY;
@@ -221,14 +386,17 @@ static int look_file(int dir_fd, const char *name, const struct lp_look_opts *op
 	return r; /* closing the descriptor gives the lease back */
 }
 
-int lp_look_at(int dir_fd, const char *name, const struct lp_look_opts *opts, struct lp_look *out)
+static int look_at(int dir_fd, const char *name, const struct lp_look_opts *opts,
+		   struct lp_look *out)
 {
 	struct stat st;
 
-	*out = (struct lp_look){.state = LP_LOOK_GONE};
+	if (opts->is_file && !opts->known)
+		return look_file(dir_fd, name, opts, out);
 	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
 	sig_of(&st, &out->sig);
+	out->is_sole = st.st_nlink == 1;
 	if (S_ISDIR(st.st_mode)) {
 		out->state = LP_LOOK_READ;
 		out->e =
@@ -245,10 +413,16 @@ int lp_look_at(int dir_fd, const char *name, const struct lp_look_opts *opts, st
 		out->state = LP_LOOK_BUSY;
 		return 0;
 	}
-	if (opts->known && opts->known->e.kind == LP_KIND_FILE &&
-	    sig_equal(&opts->known->sig, &out->sig)) {
+	if (opts->known && lp_sig_equal(opts->known, &out->sig)) {
 		out->state = LP_LOOK_SAME;
 		return 0;
 	}
 	return look_file(dir_fd, name, opts, out);
+}
+
+int lp_look_at(int dir_fd, const char *name, const struct lp_look_opts *opts, struct lp_look *out)
+{
+	*out = (struct lp_look){.state = LP_LOOK_GONE};
+	out->error = look_at(dir_fd, name, opts, out);
+	return out->error;
 }

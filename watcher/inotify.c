@@ -6,8 +6,10 @@
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
 #include "common/base/lp_path.h"
+#include "watcher/watch_tree.h"
 
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -16,32 +18,51 @@
 	(IN_CLOSE_WRITE | IN_MODIFY | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE |        \
 	 IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
 
-/* Directories by watch descriptor; the kernel counts descriptors up, so a plain array is dense
- * enough. Slots without a watch are NULL. */
+/* How long the second half of a move may be behind the first: the kernel queues them one right
+ * after the other. */
+#define PAIR_NS 200000
+
+/* The first half of a move. */
+struct departure {
+	uint32_t cookie; /* 0: there is none */
+	bool is_dir;
+	struct lp_wdir *dir; /* taken out of the tree; NULL: not watched */
+	char from[LP_PATH_MAX_BYTES + 1];
+};
+
 struct lp_watch {
 	struct lp_fd_src src;
 	struct lp_watch_ops ops;
 	void *ctx;
-	char **paths;
-	size_t cap;
-	size_t n;
-	int root_wd;
+	struct lp_wtree tree;
+	struct departure left;
 };
 
 static void on_readable(struct lp_fd_src *src, uint32_t ready);
 
-uint64_t lp_watch_limit(const char *name)
+static uint64_t read_number(const char *path)
 {
-	char path[128];
 	struct lp_buf text;
 	uint64_t value = 0;
 
-	(void)snprintf(path, sizeof(path), "/proc/sys/fs/inotify/%s", name);
 	lp_buf_init(&text, 64);
 	if (lp_read_file(AT_FDCWD, path, &text) == 0 && lp_buf_text(&text))
 		value = strtoull(lp_buf_text(&text), NULL, 10);
 	lp_buf_finish(&text);
 	return value;
+}
+
+uint64_t lp_watch_limit(const char *name)
+{
+	uint64_t value, own;
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "/proc/sys/fs/inotify/%s", name);
+	value = read_number(path);
+	if (strcmp(name, "max_user_watches") != 0)
+		return value;
+	own = read_number("/proc/sys/user/max_inotify_watches");
+	return own > 0 && own < value ? own : value;
 }
 
 int lp_watch_create(struct lp_watch **out, struct lp_loop *loop, const struct lp_watch_ops *ops,
@@ -52,7 +73,6 @@ int lp_watch_create(struct lp_watch **out, struct lp_loop *loop, const struct lp
 
 	w->ops = *ops;
 	w->ctx = ctx;
-	w->root_wd = -1;
 	w->src.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	w->src.events = EPOLLIN;
 	w->src.on_ready = on_readable;
@@ -81,44 +101,42 @@ void lp_watch_destroy(struct lp_watch *w)
 		return;
 	lp_loop_fd_remove(&w->src);
 	(void)close(w->src.fd);
-	for (size_t i = 0; i < w->cap; i++)
-		free(w->paths[i]);
-	free(w->paths);
+	if (w->left.dir)
+		lp_wtree_drop(&w->tree, w->left.dir, NULL, NULL);
+	lp_wtree_finish(&w->tree);
 	free(w);
+}
+
+static void on_drop(void *ctx, int wd)
+{
+	struct lp_watch *w = ctx;
+
+	(void)inotify_rm_watch(w->src.fd, wd);
 }
 
 int lp_watch_add(struct lp_watch *w, const char *path, int fd, struct lp_err *err)
 {
 	char self[64];
-	size_t cap = w->cap;
 	int wd;
 
 	/* By descriptor, because a mount may cover the path. */
 	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
 	wd = inotify_add_watch(w->src.fd, self, MASK);
 	if (wd < 0 && errno == ENOSPC)
-		return lp_err_say(err, ENOSPC,
-				  "cannot watch: %zu of %llu inotify watches are in use by this "
-				  "workspace; raise fs.inotify.max_user_watches (livepush doctor "
-				  "says how many it needs)",
-				  w->n, (unsigned long long)lp_watch_limit("max_user_watches"));
+		return lp_err_say(
+			err, ENOSPC,
+			"there are too few inotify watches: this workspace has %zu of the "
+			"%llu that fs.inotify.max_user_watches allows",
+			w->tree.n_watched, (unsigned long long)lp_watch_limit("max_user_watches"));
 	if (wd < 0)
 		return lp_err_set(err, errno, "cannot watch '%s'", path);
-	lp_grow(&w->paths, &w->cap, (size_t)wd + 1, sizeof(char *));
-	for (size_t i = cap; i < w->cap; i++)
-		w->paths[i] = NULL;
-	if (!w->paths[wd])
-		w->n++;
-	free(w->paths[wd]);
-	w->paths[wd] = lp_xstrdup(path);
-	if (path[0] == '\0')
-		w->root_wd = wd;
+	lp_wtree_put(&w->tree, path, wd, on_drop, w);
 	return 0;
 }
 
 size_t lp_watch_count(const struct lp_watch *w)
 {
-	return w->n;
+	return w->tree.n_watched;
 }
 
 static void report(struct lp_watch *w, enum lp_event_kind kind, const char *path)
@@ -128,68 +146,108 @@ static void report(struct lp_watch *w, enum lp_event_kind kind, const char *path
 	w->ops.on_event(w->ctx, &ev);
 }
 
-static void forget(struct lp_watch *w, int wd)
+static void report_move(struct lp_watch *w, const char *from, const char *to)
 {
-	if (w->paths[wd])
-		w->n--;
-	free(w->paths[wd]);
-	w->paths[wd] = NULL;
+	const struct lp_event ev = {
+		.kind = LP_EVENT_MOVED, .path = to, .from = from, .at_us = lp_now_us()};
+
+	w->ops.on_event(w->ctx, &ev);
 }
 
-/* A directory moved away: its watches would go on reporting under the old name. Where it went
- * inside the workspace, the walk that follows watches it anew. */
-static void unwatch_below(struct lp_watch *w, const char *dir)
+/* What left did not arrive in the workspace, or where it did is told too late: its watches would go
+ * on reporting under the old name. Where it is inside, the walk that follows watches it anew. */
+static void give_up_left(struct lp_watch *w)
 {
-	for (size_t wd = 0; wd < w->cap; wd++) {
-		if (!w->paths[wd] || !lp_path_is_below(w->paths[wd], dir))
-			continue;
-		(void)inotify_rm_watch(w->src.fd, (int)wd);
-		forget(w, (int)wd);
-	}
+	if (w->left.cookie == 0)
+		return;
+	if (w->left.dir)
+		lp_wtree_drop(&w->tree, w->left.dir, on_drop, w);
+	w->left.dir = NULL;
+	w->left.cookie = 0;
+	report(w, LP_EVENT_CHANGED, w->left.from);
 }
 
-static void on_entry(struct lp_watch *w, const char *dir, const struct inotify_event *ev)
+static void on_left(struct lp_watch *w, struct lp_wdir *dir, const char *path,
+		    const struct inotify_event *ev)
+{
+	give_up_left(w);
+	w->left.cookie = ev->cookie;
+	w->left.is_dir = ev->mask & IN_ISDIR;
+	memcpy(w->left.from, path, strlen(path) + 1);
+	w->left.dir = w->left.is_dir ? lp_wtree_child(&w->tree, dir, ev->name) : NULL;
+	if (w->left.dir)
+		lp_wtree_detach(&w->tree, w->left.dir);
+}
+
+/* The other half. Returns false when the first one is not known: it came from outside. */
+static bool on_arrived(struct lp_watch *w, struct lp_wdir *dir, const char *path,
+		       const struct inotify_event *ev)
+{
+	struct lp_wdir *moved = w->left.dir;
+
+	if (w->left.cookie == 0 || w->left.cookie != ev->cookie)
+		return false;
+	w->left.cookie = 0;
+	w->left.dir = NULL;
+	if (moved)
+		lp_wtree_attach(&w->tree, moved, dir, ev->name, on_drop, w);
+	report_move(w, w->left.from, path);
+	return true;
+}
+
+static enum lp_event_kind kind_of(uint32_t mask)
+{
+	if (mask & IN_ISDIR)
+		return mask & (IN_CREATE | IN_MOVED_TO) ? LP_EVENT_SUBTREE : LP_EVENT_CHANGED;
+	return mask & IN_CLOSE_WRITE ? LP_EVENT_CLOSED
+	       : mask & IN_CREATE    ? LP_EVENT_CREATED
+	       : mask & IN_MODIFY    ? LP_EVENT_WRITING
+				     : LP_EVENT_CHANGED;
+}
+
+static void on_entry(struct lp_watch *w, struct lp_wdir *dir, const struct inotify_event *ev)
 {
 	char path[LP_PATH_MAX_BYTES + 1];
 
-	if (lp_path_join(path, sizeof(path), dir, ev->name) < 0)
-		return; /* too long to be mirrored; the walk says so */
-	if (ev->mask & IN_ISDIR) {
-		if (ev->mask & IN_MOVED_FROM)
-			unwatch_below(w, path);
-		report(w,
-		       ev->mask & (IN_CREATE | IN_MOVED_TO) ? LP_EVENT_SUBTREE : LP_EVENT_CHANGED,
-		       path);
+	/* Too long to be mirrored (the walk says so), or of a directory that is on its way to
+	 * another name, where all of it is looked at. */
+	if (lp_wtree_path(&w->tree, dir, ev->name, path, sizeof(path)) < 0)
 		return;
-	}
-	report(w,
-	       ev->mask & IN_CLOSE_WRITE ? LP_EVENT_CLOSED
-	       : ev->mask & IN_CREATE    ? LP_EVENT_CREATED
-	       : ev->mask & IN_MODIFY    ? LP_EVENT_WRITING
-					 : LP_EVENT_CHANGED,
-	       path);
+	if (ev->mask & IN_MOVED_FROM)
+		on_left(w, dir, path, ev);
+	else if (!(ev->mask & IN_MOVED_TO) || !on_arrived(w, dir, path, ev))
+		report(w, kind_of(ev->mask), path);
+}
+
+static void on_root_gone(struct lp_watch *w)
+{
+	report(w, LP_EVENT_LOST, "");
+	if (w->ops.on_root_gone)
+		w->ops.on_root_gone(w->ctx);
 }
 
 static void on_one(struct lp_watch *w, const struct inotify_event *ev)
 {
+	struct lp_wdir *dir = ev->wd < 0 ? NULL : lp_wtree_find(&w->tree, ev->wd);
+	char path[LP_PATH_MAX_BYTES + 1];
+
 	if (ev->mask & IN_Q_OVERFLOW) {
 		report(w, LP_EVENT_LOST, "");
 		return;
 	}
-	if (ev->wd < 0 || (size_t)ev->wd >= w->cap || !w->paths[ev->wd])
+	if (!dir)
 		return; /* a watch that was given up while this was queued */
-	if (ev->wd == w->root_wd && ev->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT)) {
-		w->ops.on_root_gone(w->ctx);
+	if (dir == w->tree.root && ev->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT)) {
+		on_root_gone(w);
 		return;
 	}
-	if (ev->mask & IN_IGNORED) {
-		forget(w, ev->wd);
-		return;
-	}
-	if (ev->len > 0)
-		on_entry(w, w->paths[ev->wd], ev);
-	else if (ev->mask & IN_ATTRIB)
-		report(w, LP_EVENT_CHANGED, w->paths[ev->wd]);
+	if (ev->mask & IN_IGNORED)
+		lp_wtree_unwatch(&w->tree, dir);
+	else if (ev->len > 0)
+		on_entry(w, dir, ev);
+	else if (ev->mask & IN_ATTRIB &&
+		 lp_wtree_path(&w->tree, dir, NULL, path, sizeof(path)) == 0)
+		report(w, LP_EVENT_CHANGED, path);
 }
 
 /* Whether `next` is the closing of the file that `ev` says is being written: then that need not be
@@ -200,12 +258,28 @@ static bool is_closed_by(const struct inotify_event *ev, const struct inotify_ev
 	       ev->len == next->len && ev->len > 0 && strcmp(ev->name, next->name) == 0;
 }
 
+/* Whether there is more to read. As long as half of a move is known, the rest of it is waited for.
+ */
+static ssize_t read_more(struct lp_watch *w, char *buf, size_t bytes)
+{
+	ssize_t n = read(w->src.fd, buf, bytes);
+
+	if (n < 0 && errno == EAGAIN && w->left.cookie != 0) {
+		const struct timespec pair = {.tv_nsec = PAIR_NS};
+		struct pollfd ready = {.fd = w->src.fd, .events = POLLIN};
+
+		if (ppoll(&ready, 1, &pair, NULL) > 0)
+			n = read(w->src.fd, buf, bytes);
+	}
+	return n;
+}
+
 void lp_watch_drain(struct lp_watch *w)
 {
 	_Alignas(struct inotify_event) char buf[65536];
 
 	for (;;) {
-		ssize_t n = read(w->src.fd, buf, sizeof(buf));
+		ssize_t n = read_more(w, buf, sizeof(buf));
 
 		if (n <= 0)
 			break;
@@ -217,6 +291,7 @@ void lp_watch_drain(struct lp_watch *w)
 				on_one(w, ev);
 		}
 	}
+	give_up_left(w);
 	w->ops.on_drained(w->ctx);
 }
 

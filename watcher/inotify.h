@@ -8,8 +8,9 @@
 
 struct lp_watch; /* opaque */
 
-/* on_event gets every event (paths relative to the root); on_root_gone: the root was removed or
- * moved away; on_drained: what was queued has been reported. */
+/* on_event gets every event (paths relative to the root); on_root_gone (may be
+ * NULL): the root was removed or moved away, which was reported as LP_EVENT_LOST of "" as well: the
+ * workspace waits for its return by itself; on_drained: what was queued has been reported. */
 struct lp_watch_ops {
 	lp_event_fn *on_event;
 	void (*on_root_gone)(void *ctx);
@@ -23,8 +24,9 @@ int lp_watch_create(struct lp_watch **out, struct lp_loop *loop, const struct lp
 void lp_watch_destroy(struct lp_watch *w); /* NULL is allowed */
 
 /* Watches the directory that is open as fd and known as `path` ("" is the root). Watching it again
- * under another name moves the watch. Returns 0 or -errno; -ENOSPC names the limit and the sysctl.
- */
+ * under another name moves the watch, with all below it. Returns 0 or -errno; -ENOSPC: the user has
+ * no more watches; the message has the numbers. A directory that moves inside the workspace is
+ * followed: LP_EVENT_MOVED. */
 int lp_watch_add(struct lp_watch *w, const char *path, int fd, struct lp_err *err) LP_MUST_USE;
 
 /* Reports what is queued now: everything that was closed or renamed before the call. */
@@ -33,7 +35,8 @@ void lp_watch_drain(struct lp_watch *w);
 /* How many directories are watched. */
 size_t lp_watch_count(const struct lp_watch *w);
 
-/* /proc/sys/fs/inotify/<name> ("max_user_watches"), or 0 when it cannot be read. */
+/* /proc/sys/fs/inotify/<name> ("max_user_watches"), or 0 when it cannot be read. Of a user
+ * namespace's own limit on watches and the machine's, the smaller one. */
 uint64_t lp_watch_limit(const char *name);
 
 #endif

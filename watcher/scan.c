@@ -1,23 +1,45 @@
-/* watcher/scan.c: walks directories of the workspace into the index. */
-#include "common/base/lp_clock.h"
+/* watcher/scan.c: walks directories of the workspace into the index. The walk itself, the rules and
+ * the index are this thread's; the entries are looked at in batches by several. */
+#include "watcher/workspace_internal.h"
+
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
-#include "watcher/workspace_internal.h"
+#include "watcher/aside.h"
+#include "watcher/batch.h"
 
 #include <dirent.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #define RULES_MAX_BYTES ((size_t)1024 * 1024)
+#define LIST_STEP_BYTES ((size_t)64 * 1024)
 
-static const struct {
-	const char *name;
-	enum lp_ignore_level level;
-} rule_files[] = {
-	{".gitignore", LP_IGNORE_GITIGNORE},
-	{".cfignore", LP_IGNORE_CFIGNORE},
-	{".livepushignore", LP_IGNORE_LIVEPUSHIGNORE},
+/* Batches under way: as many directories are open, and as many contents may be kept. */
+#define BATCHES_MAX 32
+
+/* Paths of directories still to be read. */
+struct stack {
+	char **paths;
+	size_t n;
+	size_t cap;
 };
+
+/* One walk. list: what getdents64(2) said of the directory that is being read. */
+struct walk {
+	struct lp_workspace *ws;
+	struct lp_changeset *cs;
+	struct lp_err *err;
+	struct stack todo;
+	uint8_t *list;
+	size_t list_len;
+	size_t list_cap;
+};
+
+static void push(struct stack *s, const char *path)
+{
+	lp_grow(&s->paths, &s->cap, s->n + 1, sizeof(char *));
+	s->paths[s->n++] = lp_xstrdup(path);
+}
 
 /* The text of a rule file. What is no plain file has no rules; as in git, a link is not followed.
  */
@@ -27,170 +49,154 @@ static int read_rules(int dir_fd, const char *name, struct lp_buf *text)
 	struct stat st;
 
 	if (fd < 0)
-		return fd == -ENOENT || fd == -ELOOP || fd == -ENXIO ? 0 : fd;
+		return fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP || fd == -ENXIO ? 0 : fd;
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	return S_ISREG(st.st_mode) ? lp_read_all(fd, text) : 0;
 }
 
-void lp_workspace_load_rules(struct lp_workspace *ws, int dir_fd, const char *path)
+/* Reads the rule file of a level in a directory again, or forgets it. */
+static void load_rules(struct lp_workspace *ws, int dir_fd, const char *path,
+		       enum lp_ignore_level level, bool is_there)
 {
-	for (size_t i = 0; i < LP_COUNT_OF(rule_files); i++) {
-		char source[LP_PATH_MAX_BYTES + 32];
-		struct lp_buf text;
-		int r;
+	const char *name = lp_ignore_file_of(level, path);
+	char source[LP_PATH_MAX_BYTES + 32];
+	struct lp_buf text;
+	int r = 0;
 
-		if (lp_path_join(source, sizeof(source), path, rule_files[i].name) < 0)
-			continue;
-		lp_buf_init(&text, RULES_MAX_BYTES);
-		r = read_rules(dir_fd, rule_files[i].name, &text);
-		if (r < 0)
-			lp_workspace_notice(ws, source, strerror(-r));
-		if (lp_ignore_set(ws->ignore, path, rule_files[i].level, source,
-				  text.data ? (const char *)text.data : "",
-				  r < 0 ? 0 : text.len) < 0)
-			abort();
-		lp_buf_finish(&text);
-	}
+	if (!name || lp_path_join(source, sizeof(source), path, name) < 0)
+		return;
+	lp_buf_init(&text, RULES_MAX_BYTES);
+	if (is_there)
+		r = read_rules(dir_fd, name, &text);
+	if (r < 0)
+		lp_workspace_notice(ws, source, strerror(-r));
+	if (lp_ignore_set(ws->ignore, path, level, source, text.data ? (const char *)text.data : "",
+			  r < 0 ? 0 : text.len) < 0)
+		abort();
+	lp_buf_finish(&text);
 }
 
-void lp_workspace_drop(struct lp_workspace *ws, struct lp_node *node, const char *path,
-		       struct lp_changeset *cs)
+static void drop_unseen(struct walk *w, const char *path)
 {
-	lp_node_remove(ws->index, node);
-	if (cs)
-		lp_changeset_add(cs, LP_OP_DELETE, path, NULL, NULL);
-}
-
-/* Puts what was looked at into the index, and into cs when it differs from what was known or has to
- * be sent whatever it is. */
-static void record(struct lp_workspace *ws, struct lp_node *dir, const char *path,
-		   struct lp_look *look, struct lp_changeset *cs)
-{
-	const char *name = lp_path_base(path);
-	struct lp_node *known = lp_node_child(dir, name);
-	bool is_new = !known, owed = cs && lp_workspace_owes(ws, path), same, same_content;
-
-	if (look->e.kind == LP_KIND_DIR && known && known->e.kind == LP_KIND_DIR)
-		look->e.digest = known->e.digest;
-	same = known && lp_entry_equal(&known->e, &look->e);
-	same_content = known && known->e.kind == look->e.kind && known->e.size == look->e.size &&
-		       lp_digest_equal(&known->e.digest, &look->e.digest);
-	if (same)
-		known->sig = look->sig;
-	else
-		known = lp_node_put(ws->index, dir, name, &look->e, &look->sig);
-	known->mark = ws->scan_mark;
-	if (cs && (!same || owed)) {
-		bool keep = same_content && look->e.kind == LP_KIND_FILE && !owed;
-		struct lp_blob *blob = keep || cs->bytes > LP_KEEP_MAX_BYTES ? NULL : look->blob;
-
-		lp_changeset_add(cs, keep ? LP_OP_KEEP : LP_OP_PUT, path, &look->e, blob)->is_new =
-			is_new;
-		if (blob)
-			look->blob = NULL;
-		lp_workspace_paid(ws, path);
-	}
-	lp_blob_unref(look->blob);
-	look->blob = NULL;
-}
-
-/* Looks, and remembers a file that somebody is writing: it goes out when they have closed it. */
-static int look_settled(struct lp_workspace *ws, const char *path, int dir_fd,
-			const struct lp_look_opts *opts, struct lp_look *look)
-{
-	int r = lp_look_at(dir_fd, lp_path_base(path), opts, look);
-
-	if (r == 0 && look->state == LP_LOOK_BUSY)
-		lp_workspace_defer(ws, path);
-	else if (ws->n_busy > 0)
-		lp_workspace_settled(ws, path);
-	return r;
-}
-
-int lp_workspace_update(struct lp_workspace *ws, struct lp_node *dir, int dir_fd, const char *path,
-			const struct lp_dirty *hint, struct lp_changeset *cs)
-{
-	struct lp_node *known = lp_node_child(dir, lp_path_base(path));
-	bool was_dir = known && known->e.kind == LP_KIND_DIR, opened;
-	struct lp_look_opts opts = {.known = lp_workspace_owes(ws, path) ? NULL : known,
-				    .want_blob = cs,
-				    .even_if_busy = hint && hint->closed,
-				    .just_closed = hint && hint->just_closed,
-				    .created = hint && hint->created};
-	struct lp_look look;
-	int r = look_settled(ws, path, dir_fd, &opts, &look);
-
-	if (r < 0) {
-		lp_workspace_notice(ws, path, strerror(-r));
-		/* What cannot be read cannot be sent: the instances have to do without, too, or
-		 * their trees would never be equal. */
-		if (known && r == -EACCES)
-			lp_workspace_drop(ws, known, path, cs);
-		else if (known)
-			known->mark = ws->scan_mark;
-		return r == -ENOMEM ? r : 0;
-	}
-	switch (look.state) {
-	case LP_LOOK_SAME:
-	case LP_LOOK_BUSY:
-		if (known)
-			known->mark = ws->scan_mark;
-		return 0;
-	case LP_LOOK_SPECIAL:
-		lp_workspace_notice(ws, path, "is a socket, fifo or device");
-		break;
-	case LP_LOOK_READ:
-		if (look.e.kind == LP_KIND_LINK &&
-		    !lp_path_link_is_inside(path, (const char *)look.blob->data, look.blob->len)) {
-			lp_blob_unref(look.blob);
-			lp_workspace_notice(ws, path, "is a link that leads out of the workspace");
-			break;
-		}
-		/* What could not be read or entered before may be now. */
-		opened = was_dir && (look.e.mode & ~known->e.mode & 0555);
-		record(ws, dir, path, &look, cs);
-		return look.e.kind == LP_KIND_DIR &&
-		       (!was_dir || opened || (hint && hint->subtree));
-	case LP_LOOK_GONE:
-	case LP_LOOK_STATE_COUNT_:
-		break;
-	}
-	lp_workspace_paid(ws, path);
-	if (known)
-		lp_workspace_drop(ws, known, path, cs);
-	return 0;
-}
-
-/* Paths of directories still to be read. */
-struct stack {
-	char **paths;
-	size_t n;
-	size_t cap;
-};
-
-static void push(struct stack *s, const char *path)
-{
-	lp_grow(&s->paths, &s->cap, s->n + 1, sizeof(char *));
-	s->paths[s->n++] = lp_xstrdup(path);
-}
-
-static void drop_unseen(struct lp_workspace *ws, struct lp_node *dir, const char *path,
-			struct lp_changeset *cs)
-{
+	struct lp_workspace *ws = w->ws;
+	struct lp_node *dir = lp_index_get(ws->index, path);
 	char child[LP_PATH_MAX_BYTES + 1];
 
-	for (size_t i = dir->n_children; i-- > 0;) {
-		struct lp_node *n = dir->children[i];
+	for (uint32_t i = dir ? lp_node_count(dir) : 0; i-- > 0;) {
+		struct lp_node *n = lp_node_at(dir, i);
 
 		if (n->mark != ws->scan_mark &&
 		    lp_path_join(child, sizeof(child), path, n->name) == 0)
-			lp_workspace_drop(ws, n, child, cs);
+			lp_workspace_drop(ws, n, child, w->cs);
 	}
 }
 
+/* Brings the index up to date with a batch that was looked at. */
+static int accept_batch(struct walk *w, struct lp_batch *b)
+{
+	struct lp_node *dir = lp_index_get(w->ws->index, b->dir->path);
+	char child[LP_PATH_MAX_BYTES + 1];
+	int r = 0;
+
+	for (size_t i = 0; i < b->n; i++) {
+		struct lp_batch_item *item = &b->items[i];
+
+		if (r < 0 || !dir || dir->e.kind != LP_KIND_DIR ||
+		    lp_path_join(child, sizeof(child), b->dir->path, item->name) < 0) {
+			lp_look_finish(&item->look);
+			continue;
+		}
+		r = lp_workspace_accept(w->ws, dir, child, NULL, &item->look, w->cs);
+		/* Below a directory that is walked, everything is walked. */
+		if (r == 1 || (r == 0 && item->is_dir))
+			push(&w->todo, child);
+	}
+	if (r < 0)
+		r = lp_err_set(w->err, -r, "%s", b->dir->path);
+	if (--b->dir->n_batches == 0 && b->dir->is_whole && r >= 0)
+		drop_unseen(w, b->dir->path);
+	if (b->dir->n_batches == 0)
+		lp_batch_dir_free(b->dir);
+	free(b);
+	return r < 0 ? r : 0;
+}
+
+static struct lp_read_job *next_job(struct walk *w, bool wait)
+{
+	return wait ? lp_readers_wait(w->ws->readers) : lp_readers_poll(w->ws->readers);
+}
+
+/* Takes back one batch, and what else is finished. Returns 0 or -errno. */
+static int collect(struct walk *w, bool wait)
+{
+	struct lp_read_job *job = next_job(w, wait);
+	int r = 0;
+
+	for (; job && r == 0; job = r == 0 ? next_job(w, false) : NULL)
+		r = accept_batch(w, LP_CONTAINER_OF(job, struct lp_batch, job));
+	return r;
+}
+
+/* Reads what the directory lists into w->list. Returns 0 or -errno, with what was read until then.
+ */
+static int list_entries(struct walk *w, int fd)
+{
+	ssize_t n;
+
+	w->list_len = 0;
+	do {
+		lp_grow(&w->list, &w->list_cap, w->list_len + LIST_STEP_BYTES, 1);
+		n = getdents64(fd, w->list + w->list_len, LIST_STEP_BYTES);
+		if (n > 0)
+			w->list_len += (size_t)n;
+	} while (n > 0);
+	return n < 0 ? -errno : 0;
+}
+
+/* The entry at *at of the list, which is moved on; "." and ".." are left out. NULL at the end. */
+static const struct dirent64 *next_entry(const struct walk *w, size_t *at)
+{
+	while (*at < w->list_len) {
+		const struct dirent64 *e = (const void *)(w->list + *at);
+		const char *s = e->d_name;
+
+		*at += e->d_reclen;
+		if (strcmp(s, ".") != 0 && strcmp(s, "..") != 0)
+			return e;
+	}
+	return NULL;
+}
+
+/* Whether the entry is the file of that name, or the directory that it is below. */
+static bool leads_to(const char *entry, const char *file)
+{
+	size_t len = file ? strcspn(file, "/") : 0;
+
+	return len > 0 && strncmp(entry, file, len) == 0 && entry[len] == '\0';
+}
+
+/* What the list holds that is not an entry like others: rule files and repositories. */
+static void see_special(struct walk *w, int fd, const char *path)
+{
+	bool there[LP_IGNORE_LEVEL_COUNT_] = {0}, git = false;
+	const struct dirent64 *e;
+
+	for (size_t at = 0; (e = next_entry(w, &at));) {
+		if (e->d_name[0] != '.')
+			continue;
+		for (enum lp_ignore_level i = 0; i < LP_IGNORE_LEVEL_COUNT_; i++)
+			there[i] |= leads_to(e->d_name, lp_ignore_file_of(i, path));
+		git |= strcmp(e->d_name, ".git") == 0;
+	}
+	if (git)
+		lp_git_found(w->ws, path, fd);
+	for (enum lp_ignore_level i = 0; i < LP_IGNORE_LEVEL_COUNT_; i++)
+		load_rules(w->ws, fd, path, i, there[i]);
+}
+
 /* Some file systems do not tell the kind with the name. */
-static bool entry_is_dir(int dir_fd, const struct dirent *e)
+static bool entry_is_dir(int dir_fd, const struct dirent64 *e)
 {
 	struct stat st;
 
@@ -199,92 +205,150 @@ static bool entry_is_dir(int dir_fd, const struct dirent *e)
 	return fstatat(dir_fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
 }
 
-static int read_entries(struct lp_workspace *ws, struct lp_node *node, const char *path, DIR *dir,
-			struct lp_changeset *cs, struct stack *todo)
+static void submit(struct walk *w, struct lp_batch **b)
 {
-	char child[LP_PATH_MAX_BYTES + 1];
-	struct dirent *e;
-
-	while (errno = 0, (e = readdir(dir))) {
-		bool is_dir;
-		int r;
-
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		if (lp_path_join(child, sizeof(child), path, e->d_name) < 0) {
-			lp_workspace_notice(ws, path, "holds a path longer than 4095 bytes");
-			continue;
-		}
-		is_dir = entry_is_dir(dirfd(dir), e);
-		if (lp_ignore_check_leaf(ws->ignore, child, is_dir, NULL))
-			continue;
-		r = lp_workspace_update(ws, node, dirfd(dir), child, NULL, cs);
-		if (r < 0)
-			return r;
-		/* Below a directory that is walked, everything is walked. */
-		if (is_dir || r == 1)
-			push(todo, child);
-	}
-	return -errno;
+	(*b)->dir->n_batches++;
+	lp_readers_add(w->ws->readers, &(*b)->job);
+	*b = NULL;
 }
 
-static int walk_one(struct lp_workspace *ws, const char *path, struct lp_changeset *cs,
-		    struct stack *todo, struct lp_err *err)
+/* What is known of an entry, for the thread that looks at it. */
+static void add_known(struct lp_workspace *ws, const struct lp_node *known, const char *path,
+		      struct lp_batch_item *item)
 {
-	struct lp_node *node = lp_index_get(ws->index, path);
-	int fd, r = 0;
-	DIR *dir;
+	if (!known || known->e.kind != LP_KIND_FILE || lp_workspace_owes(ws, path))
+		return;
+	item->has_known = true;
+	item->known = *lp_node_sig(known);
+}
 
-	if (!node || node->e.kind != LP_KIND_DIR)
-		return 0;
-	fd = lp_open_beneath(ws->root_fd, path[0] ? path : ".", O_RDONLY | O_DIRECTORY, 0);
+/* Makes batches of what the list holds and the rules do not leave out. Returns 0 or -errno. */
+static int read_entries(struct walk *w, const struct lp_node *node, struct lp_batch_dir *dir)
+{
+	char child[LP_PATH_MAX_BYTES + 1];
+	struct lp_batch *b = NULL;
+	const struct dirent64 *e;
+	int r = 0;
+
+	for (size_t at = 0; r == 0 && (e = next_entry(w, &at));) {
+		const struct lp_node *known;
+		bool is_dir;
+
+		if (lp_path_join(child, sizeof(child), dir->path, e->d_name) < 0) {
+			lp_workspace_notice(w->ws, dir->path,
+					    "holds a path longer than 4095 bytes");
+			continue;
+		}
+		is_dir = entry_is_dir(dir->fd, e);
+		if (lp_ignore_check_leaf(w->ws->ignore, child, is_dir, NULL))
+			continue;
+		known = lp_node_child(node, e->d_name);
+		if (!b)
+			b = lp_batch_create(dir, w->ws, w->cs != NULL);
+		add_known(w->ws, known, child, lp_batch_add(b, e->d_name, e->d_type, is_dir));
+		if (!lp_batch_is_full(b))
+			continue;
+		submit(w, &b);
+		/* The list is this directory's until it is done: no other is begun meanwhile. */
+		if (lp_readers_pending(w->ws->readers) >= BATCHES_MAX)
+			r = collect(w, true);
+	}
+	if (b)
+		submit(w, &b);
+	return r;
+}
+
+/* Opens a directory for the walk. Returns NULL with *r 0 when it is left out, or < 0. */
+static struct lp_batch_dir *open_dir(struct walk *w, const char *path, int *r)
+{
+	struct lp_workspace *ws = w->ws;
+	LP_AUTO_CLOSE int fd =
+		lp_open_beneath(ws->root_fd, path[0] ? path : ".", O_RDONLY | O_DIRECTORY, 0);
+
+	*r = 0;
 	if (fd < 0) {
 		if (fd != -ENOENT && fd != -ENOTDIR && fd != -ELOOP)
 			lp_workspace_notice(ws, path, strerror(-fd));
-		return 0;
+		return NULL;
 	}
 	if (ws->ops.on_dir)
-		r = ws->ops.on_dir(ws->ctx, path, fd, err);
-	if (r < 0) {
-		(void)close(fd);
+		*r = ws->ops.on_dir(ws->ctx, path, fd, w->err);
+	if (*r == -ENOSPC) {
+		lp_poll_add(ws, path, w->err->msg);
+		*r = 0;
+	}
+	return *r < 0 ? NULL : lp_batch_dir_create(path, lp_take_fd(&fd));
+}
+
+static int walk_one(struct walk *w, const char *path)
+{
+	struct lp_node *node = lp_index_get(w->ws->index, path);
+	struct lp_batch_dir *dir;
+	int r, listed;
+
+	if (!node || node->e.kind != LP_KIND_DIR)
+		return 0;
+	dir = open_dir(w, path, &r);
+	if (!dir)
 		return r;
+	listed = list_entries(w, dir->fd);
+	if (listed < 0 && listed != -ENOENT)
+		lp_workspace_notice(w->ws, path, strerror(-listed));
+	see_special(w, dir->fd, path);
+	/* What was not seen may be there all the same. */
+	dir->is_whole = listed == 0 || listed == -ENOENT;
+	dir->n_batches = 1; /* this reading counts as one */
+	r = read_entries(w, node, dir);
+	if (--dir->n_batches == 0) {
+		if (dir->is_whole && r == 0)
+			drop_unseen(w, path);
+		lp_batch_dir_free(dir);
 	}
-	lp_workspace_load_rules(ws, fd, path);
-	dir = fdopendir(fd);
-	if (!dir) {
-		r = lp_err_set(err, errno, "%s", path);
-		(void)close(fd);
-		return r;
-	}
-	r = read_entries(ws, node, path, dir, cs, todo);
-	if (r == -ENOMEM) {
-		r = lp_err_set(err, -r, "%s", path);
-	} else if (r < 0 && r != -ENOENT) {
-		/* What was not seen may be there all the same. */
-		lp_workspace_notice(ws, path, strerror(-r));
-		r = 0;
-	} else {
-		drop_unseen(ws, node, path, cs);
-		r = 0;
-	}
-	(void)closedir(dir);
 	return r;
+}
+
+/* Gives up what is under way. */
+static void abandon(struct walk *w)
+{
+	struct lp_read_job *job;
+
+	while ((job = lp_readers_wait(w->ws->readers))) {
+		struct lp_batch *b = LP_CONTAINER_OF(job, struct lp_batch, job);
+
+		for (size_t i = 0; i < b->n; i++)
+			lp_look_finish(&b->items[i].look);
+		if (--b->dir->n_batches == 0)
+			lp_batch_dir_free(b->dir);
+		free(b);
+	}
 }
 
 int lp_workspace_walk(struct lp_workspace *ws, const char *path, struct lp_changeset *cs,
 		      struct lp_err *err)
 {
-	struct stack todo = {0};
+	struct walk w = {.ws = ws, .cs = cs, .err = err};
 	int r = 0;
 
+	if (!ws->readers)
+		ws->readers = lp_readers_create(lp_readers_width() - 1, LP_LOOK_SCRATCH_BYTES);
 	ws->scan_mark++;
-	push(&todo, path);
-	while (todo.n > 0) {
-		LP_AUTO_FREE char *next = todo.paths[--todo.n];
+	push(&w.todo, path);
+	while (r == 0 && (w.todo.n > 0 || lp_readers_pending(ws->readers) > 0)) {
+		bool full = lp_readers_pending(ws->readers) >= BATCHES_MAX;
 
+		if (w.todo.n > 0 && !full) {
+			LP_AUTO_FREE char *next = w.todo.paths[--w.todo.n];
+
+			r = walk_one(&w, next);
+		}
 		if (r == 0)
-			r = walk_one(ws, next, cs, &todo, err);
+			r = collect(&w, w.todo.n == 0 || full);
 	}
-	free(todo.paths);
+	abandon(&w);
+	while (w.todo.n > 0)
+		free(w.todo.paths[--w.todo.n]);
+	free(w.todo.paths);
+	free(w.list);
+	lp_poll_say(ws);
 	return r;
 }

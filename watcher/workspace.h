@@ -11,14 +11,19 @@
 struct lp_workspace; /* opaque; owns the descriptor of its root */
 
 /* on_dir: a directory was opened during a scan, before it is read: the place to set a watch. fd is
- * borrowed. Returns 0 or -errno, which ends the scan. on_dirty: there may be something to take
- * (also later, by a timer). on_conf: livepush.yml changed. on_notice: something is left out and
- * why, one line, once per path. Any of them may be NULL. */
+ * borrowed. Returns 0, -ENOSPC (there are no more watches: it is polled) or -errno, which ends the
+ * scan. Directories of git are given as well, as `DIR/.git`, for their locks, and `.git/info`.
+ * on_dirty: there may be something to take (also later, by a timer). on_conf: livepush.yml changed.
+ * on_notice: something is left out and why, one line, once per path. is_being_written: whether
+ * somebody writes the file in a way that no lease shows (through a mount) and is not done: it is
+ * left until an event comes after they are; called from other threads too, while scan and take run.
+ * Any of them may be NULL. */
 struct lp_workspace_ops {
 	int (*on_dir)(void *ctx, const char *path, int fd, struct lp_err *err);
 	void (*on_dirty)(void *ctx);
 	void (*on_conf)(void *ctx);
 	void (*on_notice)(void *ctx, const char *text);
+	bool (*is_being_written)(void *ctx, const char *path);
 };
 
 /* Opens the directory `path`. Returns 0, -ENOENT, -ENOTDIR or another -errno with a message. */
@@ -35,6 +40,12 @@ int lp_workspace_set_ignore(struct lp_workspace *ws, char *const *lines, size_t 
 int lp_workspace_fd(const struct lp_workspace *ws);
 const char *lp_workspace_path(const struct lp_workspace *ws);
 
+/* Takes up what an earlier session knew of the files of this workspace, from the state directory of
+ * the user ($XDG_STATE_HOME/livepush or ~/.local/state/livepush), so that the scan reads only what
+ * changed since; and keeps that up to date there. Call it once, before the scan. What is damaged or
+ * cannot be read or written costs time only. */
+void lp_workspace_remember(struct lp_workspace *ws);
+
 /* Reads the whole tree into the index. Returns 0 or -errno. */
 int lp_workspace_scan(struct lp_workspace *ws, struct lp_err *err) LP_MUST_USE;
 
@@ -42,16 +53,32 @@ int lp_workspace_scan(struct lp_workspace *ws, struct lp_err *err) LP_MUST_USE;
  * (FUSE), so that a descriptor still open below does not matter. */
 void lp_workspace_note(struct lp_workspace *ws, const struct lp_event *ev, bool closed);
 
+/* Holds back all changesets until it is released: for whoever writes many files that belong
+ * together. Any number may hold at a time. Returns an id greater than 0. */
+int lp_workspace_hold(struct lp_workspace *ws, const char *who);
+
+/* Ends that hold; what came meanwhile goes out as one changeset when nobody holds any more. Returns
+ * whether there was such a hold. */
+bool lp_workspace_release(struct lp_workspace *ws, int id);
+
+/* Who holds ("git" while a git command changes the files, "git in DIR" for a repository further
+ * down), or NULL. Borrowed until the next call. */
+const char *lp_workspace_held(const struct lp_workspace *ws);
+
 /* Remembers to look at a path that could not be sent as the index says: the next changeset after it
  * has settled holds it, changed or not. */
 void lp_workspace_resend(struct lp_workspace *ws, const char *path);
 
 /* Looks at everything noted so far, brings the index up to date and returns what changed as a
- * changeset with the next revision (one reference, the caller's), or NULL when nothing did. */
+ * changeset with the next revision (one reference, the caller's), or NULL when nothing did,
+ * somebody holds, or the root is gone for the moment. */
 struct lp_changeset *lp_workspace_take(struct lp_workspace *ws);
 
-/* Whether something is noted that take has not looked at. */
-bool lp_workspace_has_notes(const struct lp_workspace *ws);
+/* Whether something is noted that take has not looked at, or that it has left for a moment because
+ * it looked like a part of something that goes on. What waits for its writer is asked for now: when
+ * nobody has it open for writing it is noted, and on_dirty called. A file that somebody does have
+ * open is not counted. */
+bool lp_workspace_has_notes(struct lp_workspace *ws);
 
 /* The index; borrowed, changed by take and scan only. */
 struct lp_index *lp_workspace_index(struct lp_workspace *ws);
@@ -62,7 +89,7 @@ void lp_workspace_raise_revision(struct lp_workspace *ws, uint64_t floor);
 
 /* Opens a file of the workspace for reading, crossing no link. As long as a small one
  * (LP_INLINE_MAX_BYTES) is open, a writer's open waits. Returns an owned descriptor, -EBUSY when
- * somebody has it open for writing, or another -errno. */
+ * somebody has it open for writing and it was not sent while it was open, or another -errno. */
 int lp_workspace_open_file(const struct lp_workspace *ws, const char *path) LP_MUST_USE;
 
 /* The target of a link of the workspace into out, not terminated. Returns its length or -errno. */

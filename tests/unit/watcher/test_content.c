@@ -37,8 +37,7 @@ static int tear_down(void **state)
 
 static enum lp_look_state look_at(const char *name, const struct lp_look_opts *opts)
 {
-	lp_blob_unref(look.blob);
-	look.blob = NULL;
+	lp_look_finish(&look);
 	assert_int_equal(lp_look_at(lp_workspace_fd(rig.ws), name, opts, &look), 0);
 	return look.state;
 }
@@ -93,24 +92,106 @@ static void look__keeps_small_contents_only(void **state)
 static void look__knows_by_stat_what_is_the_same(void **state)
 {
 	uint64_t deadline_us = lp_now_us() + RIG_DEADLINE_US;
-	struct lp_index *ix = lp_index_create();
-	struct lp_node *n;
-	struct lp_look_opts opts = {0};
+	struct lp_look_opts opts = {.ticks = lp_ticks_of(lp_workspace_fd(rig.ws))};
+	struct lp_stat_sig known;
 
 	(void)state;
 	rig_write(&rig, "f", "hello");
 	/* Not before its times are so old that another change would show in them. */
 	assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
-	while (look.state != LP_LOOK_SAME) {
+	while (look.is_racy) {
 		assert_true(lp_now_us() < deadline_us);
-		assert_int_equal(lp_index_put(ix, "f", &look.e, &look.sig, &n), 0);
-		opts.known = n;
 		rig_run(&rig, 50);
-		(void)look_at("f", &opts);
+		assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
 	}
+	known = look.sig;
+	opts.known = &known;
+	assert_int_equal(look_at("f", &opts), LP_LOOK_SAME);
 	rig_chmod(&rig, "f", 0600); /* the change time tells */
 	assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
-	lp_index_destroy(ix);
+}
+
+/* However quickly one change follows the other: either the times tell, or the look says that they
+ * may not. */
+static void look__never_misses_a_change(void **state)
+{
+	const struct lp_ticks ticks[] = {{0}, lp_ticks_of(lp_workspace_fd(rig.ws))};
+	char path[96];
+	int fd, n_racy[2] = {0};
+
+	(void)state;
+	(void)snprintf(path, sizeof(path), "%s/f", rig.dir);
+	for (int i = 0; i < 4000; i++) {
+		struct lp_look_opts opts = {.ticks = ticks[i % 2]};
+		struct lp_stat_sig known;
+
+		fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+		assert_int_equal(pwrite(fd, &i, sizeof(i), 0), sizeof(i));
+		assert_int_equal(close(fd), 0);
+		assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
+		n_racy[i % 2] += look.is_racy;
+		if (look.is_racy)
+			continue;
+		known = look.sig;
+		opts.known = &known;
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		assert_int_equal(pwrite(fd, "next", 4, 0), 4);
+		assert_int_equal(close(fd), 0);
+		assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
+	}
+	assert_int_equal(n_racy[0], 2000); /* where nothing is known, all of them */
+	if (ticks[1].ns == 0)
+		assert_int_equal(n_racy[1], 0);
+}
+
+/* What the directory calls a file may be something else by now. */
+static void look__bears_what_is_no_file_any_more(void **state)
+{
+	const struct lp_look_opts opts = {.is_file = true};
+	char path[96];
+
+	(void)state;
+	rig_mkdir(&rig, "d");
+	rig_symlink(&rig, "l", "f");
+	(void)snprintf(path, sizeof(path), "%s/fifo", rig.dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(look_at("d", &opts), LP_LOOK_GONE);
+	assert_int_equal(look_at("l", &opts), LP_LOOK_GONE);
+	assert_int_equal(look_at("fifo", &opts), LP_LOOK_GONE);
+	assert_int_equal(look_at("none", &opts), LP_LOOK_GONE);
+	rig_write(&rig, "f", "it is");
+	assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
+	{
+		int fd = rig_open_file(&rig, "f", O_WRONLY);
+
+		assert_int_equal(look_at("f", &opts), LP_LOOK_BUSY);
+		assert_int_equal(close(fd), 0);
+	}
+}
+
+/* Whoever does not own a file may not leave its access time alone. */
+static void look__reads_files_of_others(void **state)
+{
+	const struct lp_look_opts opts = {.just_closed = true};
+	int status;
+	pid_t pid;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	rig_chmod(&rig, ".", 0755);
+	rig_write(&rig, "f", "root's");
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		bool fine = setgid(65534) == 0 && setuid(65534) == 0 &&
+			    lp_look_at(lp_workspace_fd(rig.ws), "f", &opts, &look) == 0;
+
+		_exit(fine && look.state == LP_LOOK_READ && look.e.size == 6 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 static void look__calls_what_has_no_content_special(void **state)
@@ -161,19 +242,21 @@ static void look__lets_writers_in_again(void **state)
 	const struct lp_look_opts opts = {.want_blob = true};
 	LP_AUTO_FREE char *text = lp_xcalloc(1, LP_INLINE_MAX_BYTES + 1);
 	pid_t pid;
-	int status;
-	bool held = false;
+	uint64_t deadline_us = lp_now_us() + RIG_DEADLINE_US;
+	char path[96];
+	int status, until[2];
 
 	(void)state;
 	memset(text, 'x', LP_INLINE_MAX_BYTES);
 	rig_write(&rig, "f", text);
+	assert_int_equal(pipe2(until, O_CLOEXEC | O_NONBLOCK), 0);
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		int bad = 0;
+		int bad = close(until[1]);
 
-		for (int i = 0; i < 2000; i++) {
-			char path[96];
+		/* Until the parent closes its end. */
+		for (int i = 0; read(until[0], path, 1) != 0; i++) {
 			int fd;
 
 			(void)snprintf(path, sizeof(path), "%s/f", rig.dir);
@@ -182,15 +265,18 @@ static void look__lets_writers_in_again(void **state)
 		}
 		_exit(bad);
 	}
-	do {
-		held |= look_at("f", &opts) == LP_LOOK_READ;
+	for (int n_read = 0; n_read < 200;) {
+		assert_true(lp_now_us() < deadline_us);
+		n_read += look_at("f", &opts) == LP_LOOK_READ;
 		if (look.state == LP_LOOK_READ)
 			assert_int_equal(look.blob->len, LP_INLINE_MAX_BYTES);
-	} while (waitpid(pid, &status, WNOHANG) == 0);
+	}
+	assert_int_equal(close(until[1]), 0);
+	assert_int_equal(close(until[0]), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
 	assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
-	assert_true(held);
 }
 
 static void open_file__waits_for_writers_and_makes_them_wait(void **state)
@@ -220,26 +306,29 @@ static void open_file__waits_for_writers_and_makes_them_wait(void **state)
 	assert_int_equal(lp_workspace_open_file(rig.ws, "l"), -ELOOP);
 }
 
-static int drop_blob(void **state)
+static int drop_look(void **state)
 {
-	lp_blob_unref(look.blob);
-	look.blob = NULL;
+	lp_look_finish(&look);
 	return tear_down(state);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(look__reads_what_is_there, set_up, drop_blob),
-		cmocka_unit_test_setup_teardown(look__keeps_small_contents_only, set_up, drop_blob),
+		cmocka_unit_test_setup_teardown(look__reads_what_is_there, set_up, drop_look),
+		cmocka_unit_test_setup_teardown(look__keeps_small_contents_only, set_up, drop_look),
 		cmocka_unit_test_setup_teardown(look__knows_by_stat_what_is_the_same, set_up,
-						drop_blob),
+						drop_look),
+		cmocka_unit_test_setup_teardown(look__never_misses_a_change, set_up, drop_look),
+		cmocka_unit_test_setup_teardown(look__bears_what_is_no_file_any_more, set_up,
+						drop_look),
+		cmocka_unit_test_setup_teardown(look__reads_files_of_others, set_up, drop_look),
 		cmocka_unit_test_setup_teardown(look__calls_what_has_no_content_special, set_up,
-						drop_blob),
-		cmocka_unit_test_setup_teardown(look__waits_for_writers_only, set_up, drop_blob),
-		cmocka_unit_test_setup_teardown(look__lets_writers_in_again, set_up, drop_blob),
+						drop_look),
+		cmocka_unit_test_setup_teardown(look__waits_for_writers_only, set_up, drop_look),
+		cmocka_unit_test_setup_teardown(look__lets_writers_in_again, set_up, drop_look),
 		cmocka_unit_test_setup_teardown(open_file__waits_for_writers_and_makes_them_wait,
-						set_up, drop_blob),
+						set_up, drop_look),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,6 +46,13 @@ static void on_conf(void *ctx)
 	r->n_conf++;
 }
 
+static bool is_being_written(void *ctx, const char *path)
+{
+	const struct rig *r = ctx;
+
+	return r->written && strcmp(path, r->written) == 0;
+}
+
 static void on_event(void *ctx, const struct lp_event *ev)
 {
 	struct rig *r = ctx;
@@ -67,8 +74,10 @@ static void on_drained(void *ctx)
 
 void rig_open(struct rig *r, bool scanned)
 {
-	static const struct lp_workspace_ops ws_ops = {
-		.on_dir = on_dir, .on_notice = on_notice, .on_conf = on_conf};
+	static const struct lp_workspace_ops ws_ops = {.on_dir = on_dir,
+						       .on_notice = on_notice,
+						       .on_conf = on_conf,
+						       .is_being_written = is_being_written};
 	static const struct lp_watch_ops watch_ops = {
 		.on_event = on_event, .on_root_gone = on_root_gone, .on_drained = on_drained};
 	struct lp_err err = {0};
@@ -98,8 +107,10 @@ void rig_scan(struct rig *r)
 	if (lp_workspace_scan(r->ws, &err) < 0)
 		fail_msg("%s", err.msg);
 	for (struct lp_node *n = lp_node_next(top, top); n; n = lp_node_next(top, n)) {
+		struct lp_entry e = lp_node_entry(n);
+
 		assert_int_equal(lp_node_path(n, path, sizeof(path)), 0);
-		add_item(path, &n->e);
+		add_item(path, &e);
 	}
 }
 
@@ -227,10 +238,29 @@ static void model_put(const struct lp_op *op)
 		add_item(op->path, &op->e);
 }
 
+/* What is at `from` is at the path instead, with all below it. */
+static void model_move(const struct lp_op *op)
+{
+	size_t len = strlen(op->from);
+
+	assert_non_null(find_item(op->from));
+	assert_false(lp_path_is_below(op->path, op->from));
+	remove_items(op->path, true);
+	for (size_t i = 0; i < n_items; i++) {
+		char *path = items[i].path;
+
+		if (!lp_path_is_below(path, op->from))
+			continue;
+		items[i].path = lp_xasprintf("%s%s", op->path, path + len);
+		free(path);
+	}
+}
+
 static void check_changeset(struct rig *r, const struct lp_changeset *cs)
 {
 	static const char *const names[] = {
 		[LP_OP_PUT] = "PUT", [LP_OP_KEEP] = "KEEP", [LP_OP_DELETE] = "DELETE"};
+	const char *before = "";
 	struct lp_digest root = lp_index_root(lp_workspace_index(r->ws));
 
 	assert_true(cs->n_ops > 0);
@@ -240,7 +270,15 @@ static void check_changeset(struct rig *r, const struct lp_changeset *cs)
 		const struct lp_op *op = &cs->ops[i];
 
 		assert_true(lp_path_is_clean(op->path, strlen(op->path)));
-		assert_true(i == 0 || strcmp(cs->ops[i - 1].path, op->path) < 0);
+		if (op->kind == LP_OP_MOVE) {
+			assert_string_equal(before, ""); /* they come first */
+			model_move(op);
+			assert_int_equal(lp_buf_addf(&r->ops, "MOVE %s %s\n", op->from, op->path),
+					 0);
+			continue;
+		}
+		assert_true(strcmp(before, op->path) < 0);
+		before = op->path;
 		if (op->kind != LP_OP_DELETE)
 			model_put(op);
 		assert_int_equal(lp_buf_addf(&r->ops, "%s %s\n", names[op->kind], op->path), 0);
@@ -253,17 +291,21 @@ static void check_changeset(struct rig *r, const struct lp_changeset *cs)
 static void take_all(struct rig *r)
 {
 	struct lp_changeset *cs;
+	size_t before;
+	bool held;
 
 	do {
 		lp_watch_drain(r->watch);
+		before = r->ws->dirty.n;
 		cs = lp_workspace_take(r->ws);
+		held = !cs && before > 0 && r->ws->dirty.n >= before;
 		if (cs) {
 			check_changeset(r, cs);
 			r->n_changesets++;
 			lp_changeset_unref(cs);
 		}
 		lp_watch_drain(r->watch);
-	} while (lp_workspace_has_notes(r->ws));
+	} while (!held && (cs || r->ws->dirty.n > 0));
 }
 
 void rig_run(struct rig *r, int ms)
@@ -278,17 +320,31 @@ const char *rig_take(struct rig *r)
 	return lp_buf_text(&r->ops);
 }
 
+/* A path that something will still come of without an event, or NULL. */
+static const char *waited_for(const struct rig *r)
+{
+	size_t at = 0;
+
+	for (struct lp_wait *w; (w = lp_map_next(&r->ws->waits, &at));)
+		if (w->why != LP_WAIT_OPEN)
+			return w->path;
+	return lp_workspace_has_notes(r->ws) ? "the root" : NULL;
+}
+
 const char *rig_settle(struct rig *r)
 {
 	uint64_t deadline_us = lp_now_us() + RIG_DEADLINE_US;
 
 	r->ops.len = 0;
 	for (;;) {
+		const char *waits;
+
 		take_all(r);
-		if (r->ws->n_busy == 0)
+		waits = waited_for(r);
+		if (!waits)
 			return lp_buf_text(&r->ops);
 		if (lp_now_us() > deadline_us)
-			fail_msg("%s is still being written", r->ws->busy[0]);
+			fail_msg("%s does not settle", waits);
 		rig_run(r, 10);
 	}
 }
@@ -332,6 +388,17 @@ static char *join_lines(struct lines *l)
 	return text;
 }
 
+static struct lp_digest digest_of(const struct lp_buf *text)
+{
+	struct lp_hasher *h = lp_hasher_create();
+	struct lp_digest d;
+
+	lp_hasher_add(h, text->data, text->len);
+	d = lp_hasher_get(h);
+	lp_hasher_destroy(h);
+	return d;
+}
+
 static void walk(struct lines *l, const char *top, const char *rel)
 {
 	LP_AUTO_FREE char *dir_path = lp_xasprintf("%s/%s", top, rel);
@@ -346,7 +413,9 @@ static void walk(struct lines *l, const char *top, const char *rel)
 		char target[4096];
 		struct stat st;
 
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+		/* A controller tidies up its state while it is idle. */
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+		    (!rel[0] && strcmp(e->d_name, ".livepush") == 0))
 			continue;
 		child = lp_xasprintf("%s%s%s", rel, rel[0] ? "/" : "", e->d_name);
 		path = lp_xasprintf("%s/%s", top, child);
@@ -359,7 +428,7 @@ static void walk(struct lines *l, const char *top, const char *rel)
 			assert_int_equal(lp_read_file(AT_FDCWD, path, &text), 0);
 			entry.kind = LP_KIND_FILE;
 			entry.size = text.len;
-			entry.digest = lp_digest_of(text.data, text.len);
+			entry.digest = digest_of(&text);
 			lp_buf_finish(&text);
 		} else if (S_ISLNK(st.st_mode)) {
 			ssize_t n = readlink(path, target, sizeof(target));
@@ -408,8 +477,10 @@ void rig_check(struct rig *r)
 	char path[LP_PATH_MAX_BYTES + 1];
 
 	for (struct lp_node *n = lp_node_next(top, top); n; n = lp_node_next(top, n)) {
+		struct lp_entry e = lp_node_entry(n);
+
 		assert_int_equal(lp_node_path(n, path, sizeof(path)), 0);
-		add_line(&in_index, path, &n->e);
+		add_line(&in_index, path, &e);
 	}
 	for (size_t i = 0; i < n_items; i++)
 		add_line(&in_model, items[i].path, &items[i].e);

@@ -17,6 +17,7 @@ struct rig {
 	struct lp_workspace *ws;
 	struct lp_watch *watch;
 	struct lp_buf notices; /* one a line */
+	const char *written;   /* the path that is written unseen by leases; NULL: none */
 	struct lp_buf ops;     /* what the last rig_settle took: "PUT a", one a line, sorted */
 	unsigned n_root_gone;
 	unsigned n_conf;

@@ -1,0 +1,183 @@
+/* test_written.c: files that are left because somebody may be half through with them: whether that
+ * is asked when somebody waits for all that was saved, and writers whom no lease shows. */
+#include "common/base/lp_clock.h"
+#include "common/base/lp_fs.h"
+#include "common/base/lp_mem.h"
+#include "tests/unit/watcher/watch_rig.h"
+#include "watcher/workspace_internal.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#define LARGE_BYTES ((size_t)3 * 1024 * 1024)
+
+static struct rig rig;
+
+static int set_up(void **state)
+{
+	(void)state;
+	rig_open(&rig, true);
+	rig_write(&rig, "f", "old");
+	(void)rig_settle(&rig);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	rig_close(&rig);
+	return 0;
+}
+
+static const char *full(const char *path)
+{
+	static char out[128];
+
+	(void)snprintf(out, sizeof(out), "%s/%s", rig.dir, path);
+	return out;
+}
+
+/* What somebody who asks for all that was saved gets at once. */
+static void asked(const char *what)
+{
+	assert_string_equal(rig_take(&rig), "");
+	assert_true(lp_workspace_has_notes(rig.ws));
+	assert_string_equal(rig_take(&rig), what);
+	assert_false(lp_workspace_has_notes(rig.ws));
+	rig_check(&rig);
+}
+
+static void has_notes__asks_for_the_writer(void **state)
+{
+	char other[128];
+	int fd;
+
+	(void)state;
+	assert_int_equal(truncate(full("f"), 1), 0);
+	asked("PUT f\n");
+	assert_int_equal(truncate(full("f"), 100), 0);
+	asked("PUT f\n");
+	/* A new name of a file that was open when it was looked at. */
+	fd = rig_open_file(&rig, "f", O_WRONLY);
+	(void)snprintf(other, sizeof(other), "%s", full("g"));
+	assert_int_equal(link(full("f"), other), 0);
+	assert_string_equal(rig_take(&rig), "");
+	assert_false(lp_workspace_has_notes(rig.ws));
+	assert_int_equal(close(fd), 0);
+	asked("PUT g\n");
+	/* Made without ever being open. */
+	assert_int_equal(mknod(full("empty"), S_IFREG | 0644, 0), 0);
+	asked("PUT empty\n");
+}
+
+/* It is not waited for a file that somebody keeps open. */
+static void has_notes__does_not_count_open_files(void **state)
+{
+	int fd;
+
+	(void)state;
+	fd = rig_open_file(&rig, "f", O_WRONLY | O_TRUNC);
+	assert_string_equal(rig_take(&rig), "");
+	assert_false(lp_workspace_has_notes(rig.ws));
+	assert_int_equal(lp_write_all(fd, "new", 3), 0);
+	assert_string_equal(rig_take(&rig), "");
+	assert_false(lp_workspace_has_notes(rig.ws));
+	assert_int_equal(close(fd), 0);
+	assert_string_equal(rig_take(&rig), "PUT f\n");
+	rig_check(&rig);
+}
+
+static void note_closed(const char *path)
+{
+	const struct lp_event ev = {.kind = LP_EVENT_CLOSED, .path = path, .at_us = lp_now_us()};
+
+	lp_workspace_note(rig.ws, &ev, true);
+}
+
+/* Whatever brings the path up. */
+static void written__is_left_until_it_is_closed(void **state)
+{
+	char other[128];
+
+	(void)state;
+	rig.written = "f";
+	rig_write(&rig, "f", "half");
+	assert_string_equal(rig_take(&rig), "");
+	assert_false(lp_workspace_has_notes(rig.ws));
+	assert_int_equal(lp_workspace_open_file(rig.ws, "f"), -EBUSY);
+	/* An event of an earlier writer. */
+	note_closed("f");
+	assert_string_equal(rig_take(&rig), "");
+	lp_workspace_dirty(rig.ws, LP_EVENT_SUBTREE, "");
+	assert_string_equal(rig_take(&rig), "");
+	rig_chmod(&rig, "f", 0600);
+	assert_string_equal(rig_take(&rig), "");
+	rig.written = NULL;
+	note_closed("f");
+	assert_string_equal(rig_take(&rig), "PUT f\n");
+	rig_check(&rig);
+	/* A new one, in a directory that is new. */
+	rig.written = "d/new";
+	rig_mkdir(&rig, "d");
+	rig_write(&rig, "d/new", "half");
+	assert_string_equal(rig_take(&rig), "PUT d\n");
+	rig.written = "d/moved";
+	rig_rename(&rig, "d/new", "d/moved");
+	assert_string_equal(rig_take(&rig), "");
+	rig.written = "d/linked";
+	(void)snprintf(other, sizeof(other), "%s", full("d/linked"));
+	assert_int_equal(link(full("d/moved"), other), 0);
+	rig_remove(&rig, "d/moved");
+	assert_string_equal(rig_take(&rig), "");
+	rig.written = NULL;
+	note_closed("d/linked");
+	assert_string_equal(rig_settle(&rig), "PUT d/linked\n");
+	rig_check(&rig);
+}
+
+/* Those who never close it are not waited for beyond a second of rest, however large it is. */
+static void written__goes_out_when_it_rests(void **state)
+{
+	LP_AUTO_FREE char *text = lp_xcalloc(1, LARGE_BYTES + 1);
+	uint64_t began_us;
+
+	(void)state;
+	memset(text, 'x', LARGE_BYTES);
+	for (int i = 0; i < 2; i++) {
+		rig.written = "f";
+		rig_write(&rig, "f", i == 0 ? "rests" : text);
+		began_us = lp_now_us();
+		while (rig_take(&rig)[0] == '\0') {
+			if (lp_now_us() - began_us > RIG_DEADLINE_US)
+				fail_msg("it never goes out");
+			rig_run(&rig, 10);
+		}
+		assert_string_equal(lp_buf_text(&rig.ops), "PUT f\n");
+		assert_true(lp_now_us() - began_us >= 900000);
+		rig_check(&rig);
+		rig.written = NULL;
+		note_closed("f");
+		(void)rig_settle(&rig);
+		rig_check(&rig);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(has_notes__asks_for_the_writer, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(has_notes__does_not_count_open_files, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(written__is_left_until_it_is_closed, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(written__goes_out_when_it_rests, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
