@@ -1,222 +1,34 @@
 /* controller/apply.c: the apply thread and its queue. */
-#include "controller/apply.h"
+#include "controller/apply_internal.h"
 
 #include "common/base/lp_clock.h"
 #include "common/base/lp_mem.h"
 
-#include <pthread.h>
+#include <malloc.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
 
-struct lp_apply {
-	struct lp_loop *loop;
-	struct lp_tree *tree; /* the apply thread's */
-	struct lp_apply_ops ops;
-	void *ctx;
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	struct queued *first;       /* protected by lock */
-	struct queued *last;        /* protected by lock */
-	bool stop;                  /* protected by lock */
-	struct lp_tree_state state; /* protected by lock */
-	struct outcome *outcomes;   /* protected by lock: posted and not run yet */
-	/* The changeset under way; the apply thread's. */
-	uint64_t epoch;
-	uint64_t begun_us;
-	bool open;
-	bool failed; /* its failure is reported when it ends */
-	bool deaf;   /* after a resync was asked for: until the next LIST */
-	struct lp_err failure;
-};
+#define LARGE_PATHS 1000
 
+/* Nobody waits for the tidying, and other instances of this machine may have a save to apply. */
+#define TIDY_AFTER_US 8000u
+#define UNTIDY_MAX    16
+
+/* A job; without one a connection comes or goes. */
 struct queued {
 	struct queued *next;
 	struct lp_job *job;
 	uint64_t epoch;
+	bool greets;
 };
 
-/* What a job led to, on its way to the loop's thread. */
-struct outcome {
-	struct lp_post post;
-	struct outcome *prev, *next;
-	struct lp_apply *apply;
-	uint64_t epoch;
-	size_t consumed;
-	bool content;
-	struct lp_buf *replies;
-	size_t n_replies;
-	size_t cap_replies;
-	struct lp_applied applied;
-	bool has_applied;
-};
-
-int lp_job_create(struct lp_job **out, const void *data, size_t len, struct lp_packer *packer,
-		  struct lp_err *err)
+bool lp_apply_is_over(struct lp_apply *a, uint64_t epoch)
 {
-	struct lp_job *job = lp_xcalloc(1, sizeof(*job));
-	struct lp_buf inner = {0};
-	int r = lp_buf_add(&job->bytes, data, len);
+	bool over;
 
-	if (r == 0)
-		r = lp_msg_decode(&job->msg, job->bytes.data, job->bytes.len, err);
-	if (r == 0 && job->msg.kind == LP_MSG_PACKED && !packer)
-		r = lp_err_say(err, EBADMSG, "PACKED may not come yet");
-	if (r == 0 && job->msg.kind == LP_MSG_PACKED) {
-		r = lp_packer_unpack(packer, &job->msg.u.packed, &inner, err);
-		lp_msg_finish(&job->msg);
-		lp_buf_finish(&job->bytes);
-		job->bytes = inner;
-		if (r == 0)
-			r = lp_msg_decode(&job->msg, job->bytes.data, job->bytes.len, err);
-		if (r == 0 && job->msg.kind == LP_MSG_PACKED)
-			r = lp_err_say(err, EBADMSG, "PACKED inside PACKED");
-	}
-	if (r < 0) {
-		lp_job_destroy(job);
-		return -EBADMSG;
-	}
-	*out = job;
-	return 0;
-}
-
-void lp_job_destroy(struct lp_job *job)
-{
-	if (!job)
-		return;
-	lp_msg_finish(&job->msg);
-	lp_buf_finish(&job->bytes);
-	free(job);
-}
-
-static void reply(struct outcome *o, const struct lp_msg *msg)
-{
-	lp_grow(&o->replies, &o->cap_replies, o->n_replies + 1, sizeof(*o->replies));
-	o->replies[o->n_replies] = (struct lp_buf){0};
-	if (lp_msg_encode(msg, &o->replies[o->n_replies]) == 0)
-		o->n_replies++;
-}
-
-static void reply_failed(struct lp_apply *a, struct outcome *o, uint64_t revision)
-{
-	struct lp_msg msg = {.kind = LP_MSG_FAILED};
-
-	msg.u.failed.revision = revision;
-	msg.u.failed.stage = LP_WIRE_STAGE_APPLY;
-	msg.u.failed.resync = true;
-	msg.u.failed.error = lp_bytes_of(a->failure.msg);
-	reply(o, &msg);
-	a->deaf = true;
-}
-
-/* LISTING messages for one path. */
-struct lister {
-	struct outcome *outcome;
-	const struct lp_bytes *path;
-	bool last_path;
-};
-
-static void emit_listing(void *ctx, const struct lp_wire_entry *entries, size_t n, bool more)
-{
-	const struct lister *l = ctx;
-	struct lp_msg msg = {.kind = LP_MSG_LISTING};
-
-	msg.u.listing.path = *l->path;
-	msg.u.listing.more = more;
-	msg.u.listing.last = l->last_path && !more;
-	msg.u.listing.entries = (struct lp_wire_entry *)(uintptr_t)entries;
-	msg.u.listing.n_entries = n;
-	reply(l->outcome, &msg);
-}
-
-static void do_list(struct lp_apply *a, struct outcome *o, const struct lp_msg_list *list)
-{
-	a->deaf = false;
-	for (size_t i = 0; i < list->n_paths; i++) {
-		struct lister l = {o, &list->paths[i], i + 1 == list->n_paths};
-		LP_AUTO_FREE char *path =
-			lp_xstrndup((const char *)list->paths[i].p, list->paths[i].len);
-		struct lp_err err = {0};
-
-		if (lp_tree_list(a->tree, path, emit_listing, &l, &err) == 0)
-			continue;
-		/* What cannot be read is compared as empty; putting something there will fail with
-		 * the cause. */
-		emit_listing(&l, NULL, 0, false);
-	}
-}
-
-static void fail(struct lp_apply *a, int r)
-{
-	if (r < 0)
-		a->failed = true;
-}
-
-static void do_commit(struct lp_apply *a, struct outcome *o, const struct lp_msg_change *change)
-{
-	static const uint8_t unknown[16];
-	struct lp_msg msg = {.kind = LP_MSG_APPLIED};
-
-	if (!a->failed)
-		fail(a, lp_tree_commit(a->tree, change->revision, &o->applied, &a->failure));
-	else
-		lp_tree_drop(a->tree);
-	a->open = false;
-	if (a->failed) {
-		reply_failed(a, o, change->revision);
-		return;
-	}
-	o->has_applied = true;
-	if (memcmp(change->root, unknown, 16) != 0 &&
-	    memcmp(change->root, o->applied.root.b, 16) != 0) {
-		(void)snprintf(a->failure.msg, sizeof(a->failure.msg),
-			       "the tree differs from the workspace; comparing again");
-		reply_failed(a, o, change->revision);
-		return;
-	}
-	msg.u.applied.revision = change->revision;
-	msg.u.applied.files = o->applied.files;
-	msg.u.applied.bytes = o->applied.bytes;
-	msg.u.applied.took_us = lp_now_us() - a->begun_us;
-	memcpy(msg.u.applied.root, o->applied.root.b, 16);
-	reply(o, &msg);
-}
-
-static void do_change(struct lp_apply *a, struct outcome *o, const struct lp_msg_change *change)
-{
-	if (change->flags & LP_CHANGE_FIRST) {
-		lp_tree_begin(a->tree);
-		a->open = true;
-		a->failed = false;
-		a->begun_us = lp_now_us();
-	} else if (!a->open) {
-		lp_err_say(&a->failure, EBADMSG, "a changeset without a beginning");
-		fail(a, -EBADMSG);
-	}
-	for (size_t i = 0; i < change->n_ops && !a->failed; i++)
-		fail(a, lp_tree_op(a->tree, &change->ops[i], &a->failure));
-	if (change->flags & LP_CHANGE_LAST)
-		do_commit(a, o, change);
-}
-
-static void run_job(struct lp_apply *a, struct outcome *o, const struct lp_msg *msg)
-{
-	if (a->epoch != o->epoch) {
-		lp_tree_drop(a->tree);
-		a->epoch = o->epoch;
-		a->open = a->failed = a->deaf = false;
-	}
-	if (msg->kind == LP_MSG_LIST)
-		do_list(a, o, &msg->u.list);
-	else if (a->deaf)
-		return;
-	else if (msg->kind == LP_MSG_CHANGE)
-		do_change(a, o, &msg->u.change);
-	else if (msg->kind == LP_MSG_DATA && a->open && !a->failed)
-		fail(a, lp_tree_data(a->tree, &msg->u.data.content, &a->failure));
-	else if (msg->kind == LP_MSG_SKIP && a->open && !a->failed)
-		fail(a, lp_tree_skip(a->tree, &a->failure));
+	(void)pthread_mutex_lock(&a->lock);
+	over = a->stop || epoch < a->newest;
+	(void)pthread_mutex_unlock(&a->lock);
+	return over;
 }
 
 static void outcome_destroy(struct outcome *o)
@@ -232,6 +44,7 @@ static void deliver(struct lp_post *post)
 {
 	struct outcome *o = LP_CONTAINER_OF(post, struct outcome, post);
 	struct lp_apply *a = o->apply;
+	bool is_large;
 
 	(void)pthread_mutex_lock(&a->lock);
 	if (o->prev)
@@ -243,10 +56,19 @@ static void deliver(struct lp_post *post)
 	(void)pthread_mutex_unlock(&a->lock);
 	for (size_t i = 0; i < o->n_replies; i++)
 		a->ops.on_reply(a->ctx, o->epoch, &o->replies[i]);
-	a->ops.on_consumed(a->ctx, o->epoch, o->consumed, o->content);
+	if (o->consumed > 0)
+		a->ops.on_consumed(a->ctx, o->epoch, o->consumed, o->content);
 	if (o->has_applied)
 		a->ops.on_applied(a->ctx, &o->applied);
+	if (o->is_mute)
+		a->ops.on_mute(a->ctx, o->epoch);
+	if (o->greets)
+		a->ops.on_greeted(a->ctx, o->epoch);
+	is_large = o->applied.n_paths > LARGE_PATHS;
 	outcome_destroy(o);
+	/* What a large changeset took goes back to the system. */
+	if (is_large)
+		(void)malloc_trim(0);
 }
 
 static void publish_state(struct lp_apply *a)
@@ -254,33 +76,33 @@ static void publish_state(struct lp_apply *a)
 	struct lp_tree_state s = {
 		.revision = lp_tree_revision(a->tree),
 		.files = lp_tree_count(a->tree),
+		.contents = lp_tree_files(a->tree),
 		.bytes = lp_tree_bytes(a->tree),
 		.root = lp_tree_root(a->tree),
 		.foreign = lp_tree_count(a->tree) > 0 || lp_tree_is_foreign(a->tree),
 	};
 
+	s.partial_have = lp_tree_partial(a->tree, &s.partial);
 	(void)pthread_mutex_lock(&a->lock);
 	a->state = s;
 	(void)pthread_mutex_unlock(&a->lock);
 }
 
-static void process(struct lp_apply *a, struct queued *q)
+/* A connection that comes ends the one before it. */
+static void take_turn(struct lp_apply *a, const struct queued *q)
 {
-	struct outcome *o = lp_xcalloc(1, sizeof(*o));
-	bool may_change;
+	bool is_lost = !q->job && !q->greets;
 
-	o->post.run = deliver;
-	o->apply = a;
-	o->epoch = q->epoch;
-	o->consumed = q->job->bytes.len;
-	o->content = q->job->msg.kind != LP_MSG_LIST;
-	run_job(a, o, &q->job->msg);
-	/* Between the messages of a changeset the index stays as it is. */
-	may_change = o->has_applied || o->n_replies > 0;
-	lp_job_destroy(q->job);
-	free(q);
-	if (may_change)
-		publish_state(a);
+	if (is_lost ? a->epoch != q->epoch : a->epoch == q->epoch)
+		return;
+	lp_apply_run_lost(a);
+	publish_state(a);
+	if (!is_lost)
+		a->epoch = q->epoch;
+}
+
+static void post(struct lp_apply *a, struct outcome *o)
+{
 	(void)pthread_mutex_lock(&a->lock);
 	o->next = a->outcomes;
 	if (o->next)
@@ -290,27 +112,87 @@ static void process(struct lp_apply *a, struct queued *q)
 	lp_loop_post(a->loop, &o->post);
 }
 
-static void *run(void *arg)
+static void tidy(struct lp_apply *a)
 {
-	struct lp_apply *a = arg;
+	lp_tree_tidy(a->tree);
+	a->untidy = 0;
+}
 
-	for (;;) {
-		struct queued *q;
+static void process(struct lp_apply *a, struct queued *q)
+{
+	struct outcome *o;
+	bool may_change = false;
 
-		(void)pthread_mutex_lock(&a->lock);
-		while (!a->first && !a->stop)
+	take_turn(a, q);
+	if (!q->job && !q->greets) {
+		free(q);
+		return;
+	}
+	o = lp_xcalloc(1, sizeof(*o));
+	o->post.run = deliver;
+	o->apply = a;
+	o->epoch = q->epoch;
+	o->greets = q->greets;
+	if (q->job) {
+		o->consumed = q->job->bytes.len;
+		o->content = q->job->msg.kind != LP_MSG_LIST && q->job->msg.kind != LP_MSG_VERIFY;
+		lp_apply_run(a, o, &q->job->msg);
+		/* Between the messages of a changeset the index stays as it is. */
+		may_change = o->has_applied || o->n_replies > 0;
+	}
+	lp_job_destroy(q->job);
+	free(q);
+	if (may_change)
+		publish_state(a);
+	post(a, o);
+	if (may_change && ++a->untidy >= UNTIDY_MAX)
+		tidy(a);
+}
+
+static struct timespec tidy_at(void)
+{
+	uint64_t at_us = lp_now_us() + TIDY_AFTER_US;
+
+	return (struct timespec){.tv_sec = (time_t)(at_us / 1000000),
+				 .tv_nsec = (long)(at_us % 1000000) * 1000};
+}
+
+/* Waits for the next of the queue, and tidies when there is none for a while. NULL: stop. */
+static struct queued *next(struct lp_apply *a)
+{
+	const struct timespec until = tidy_at();
+	struct queued *q = NULL;
+
+	(void)pthread_mutex_lock(&a->lock);
+	while (!a->first && !a->stop) {
+		if (a->untidy == 0) {
 			(void)pthread_cond_wait(&a->wake, &a->lock);
-		if (a->stop) {
-			(void)pthread_mutex_unlock(&a->lock);
-			return NULL;
+			continue;
 		}
+		if (pthread_cond_timedwait(&a->wake, &a->lock, &until) != ETIMEDOUT)
+			continue;
+		(void)pthread_mutex_unlock(&a->lock);
+		tidy(a);
+		(void)pthread_mutex_lock(&a->lock);
+	}
+	if (!a->stop) {
 		q = a->first;
 		a->first = q->next;
 		if (!a->first)
 			a->last = NULL;
-		(void)pthread_mutex_unlock(&a->lock);
-		process(a, q);
 	}
+	(void)pthread_mutex_unlock(&a->lock);
+	return q;
+}
+
+static void *run(void *arg)
+{
+	struct lp_apply *a = arg;
+	struct queued *q;
+
+	while ((q = next(a)))
+		process(a, q);
+	return NULL;
 }
 
 static int start_thread(struct lp_apply *a)
@@ -330,6 +212,7 @@ int lp_apply_create(struct lp_apply **out, struct lp_loop *loop, const char *tre
 {
 	struct lp_apply *a = lp_xcalloc(1, sizeof(*a));
 	int r = lp_tree_open(&a->tree, tree_path, err);
+	pthread_condattr_t attr;
 
 	if (r < 0) {
 		free(a);
@@ -339,7 +222,10 @@ int lp_apply_create(struct lp_apply **out, struct lp_loop *loop, const char *tre
 	a->ops = *ops;
 	a->ctx = ctx;
 	(void)pthread_mutex_init(&a->lock, NULL);
-	(void)pthread_cond_init(&a->wake, NULL);
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&a->wake, &attr);
+	(void)pthread_condattr_destroy(&attr);
 	publish_state(a);
 	r = start_thread(a);
 	if (r < 0) {
@@ -388,20 +274,41 @@ void lp_apply_destroy(struct lp_apply *a)
 	free(a);
 }
 
-void lp_apply_submit(struct lp_apply *a, struct lp_job *job, uint64_t epoch)
+static void enqueue(struct lp_apply *a, const struct queued *what)
 {
 	struct queued *q = lp_xcalloc(1, sizeof(*q));
 
-	q->job = job;
-	q->epoch = epoch;
+	*q = *what;
 	(void)pthread_mutex_lock(&a->lock);
-	if (a->last)
-		a->last->next = q;
-	else
-		a->first = q;
-	a->last = q;
-	(void)pthread_cond_signal(&a->wake);
+	if (a->stop) {
+		lp_job_destroy(q->job);
+		free(q);
+	} else {
+		if (a->last)
+			a->last->next = q;
+		else
+			a->first = q;
+		a->last = q;
+		if (q->greets)
+			a->newest = q->epoch;
+		(void)pthread_cond_signal(&a->wake);
+	}
 	(void)pthread_mutex_unlock(&a->lock);
+}
+
+void lp_apply_submit(struct lp_apply *a, struct lp_job *job, uint64_t epoch)
+{
+	enqueue(a, &(struct queued){.job = job, .epoch = epoch});
+}
+
+void lp_apply_greet(struct lp_apply *a, uint64_t epoch)
+{
+	enqueue(a, &(struct queued){.epoch = epoch, .greets = true});
+}
+
+void lp_apply_lost(struct lp_apply *a, uint64_t epoch)
+{
+	enqueue(a, &(struct queued){.epoch = epoch});
 }
 
 int lp_apply_tree_fd(const struct lp_apply *a)

@@ -24,19 +24,25 @@ void lp_job_destroy(struct lp_job *job); /* NULL is allowed */
 /* How the tree is, for others; a copy. */
 struct lp_tree_state {
 	uint64_t revision;
-	uint64_t files;
+	uint64_t files;    /* entries, directories included */
+	uint64_t contents; /* those that are no directories */
 	uint64_t bytes;
 	struct lp_digest root;
+	struct lp_digest partial; /* of which the first partial_have bytes are here */
+	uint64_t partial_have;
 	bool foreign;
 };
 
 /* All in the loop's thread. epoch: as given with lp_apply_submit. on_reply: encoded messages for
- * the sender (LISTING, APPLIED, FAILED), in order; borrowed. on_consumed: a job of that many bytes
- * is done. on_applied: a changeset is visible, after its APPLIED went to on_reply; borrowed. */
+ * the sender (LISTING, APPLIED, FAILED, VERIFIED), in order; borrowed. on_consumed: a job of that
+ * many bytes is done. on_applied: a changeset is visible, after its APPLIED went to on_reply;
+ * borrowed. */
 struct lp_apply_ops {
 	void (*on_reply)(void *ctx, uint64_t epoch, const struct lp_buf *bytes);
 	void (*on_consumed)(void *ctx, uint64_t epoch, size_t bytes, bool content);
 	void (*on_applied)(void *ctx, const struct lp_applied *applied);
+	void (*on_greeted)(void *ctx, uint64_t epoch);
+	void (*on_mute)(void *ctx, uint64_t epoch);
 };
 
 /* Opens the tree and starts the thread. */
@@ -50,9 +56,18 @@ void lp_apply_stop(struct lp_apply *a); /* NULL is allowed */
 /* Stops it unless that was done and closes the tree. The loop may not run any more. */
 void lp_apply_destroy(struct lp_apply *a); /* NULL is allowed */
 
-/* Hands over a LIST, CHANGE, DATA or SKIP (taken). epoch: names the sender's connection; a
- * changeset begun under another epoch is dropped. */
+/* Hands over a LIST, CHANGE, DATA, PATCH, SKIP or VERIFY (taken). epoch: names the sender's
+ * connection; a changeset begun under another epoch is dropped. */
 void lp_apply_submit(struct lp_apply *a, struct lp_job *job, uint64_t epoch);
+
+/* A sender's connection begins, in the place of the one before: on_greeted follows when all that
+ * came of that one is done, or was dropped as with lp_apply_lost. Its questions that are still
+ * unanswered need no answer. epoch: larger than any before. */
+void lp_apply_greet(struct lp_apply *a, uint64_t epoch);
+
+/* The connection is gone: what it had begun is dropped, apart from the beginning of a large
+ * content, with which the next connection may go on. */
+void lp_apply_lost(struct lp_apply *a, uint64_t epoch);
 
 /* Loop thread. The tree's directory, borrowed; a copy of its state. */
 int lp_apply_tree_fd(const struct lp_apply *a);

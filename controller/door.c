@@ -114,6 +114,20 @@ static void door_cut(void *ctx, uint64_t generation)
 	lp_proxy_cut(in->proxy, generation);
 }
 
+static void door_cut_requests(void *ctx, uint64_t generation)
+{
+	struct lp_instance *in = ctx;
+
+	lp_proxy_cut_requests(in->proxy, generation);
+}
+
+static void door_end_streams(void *ctx, uint64_t generation)
+{
+	struct lp_instance *in = ctx;
+
+	lp_proxy_end_streams(in->proxy, generation);
+}
+
 void lp_door_mirror(struct lp_instance *in)
 {
 	set_route(in, &(struct lp_proxy_route){
@@ -130,6 +144,8 @@ struct lp_sup_door lp_door_of(struct lp_instance *in)
 		.hold = door_hold,
 		.refuse = door_refuse,
 		.cut = door_cut,
+		.cut_requests = door_cut_requests,
+		.end_streams = door_end_streams,
 	};
 }
 

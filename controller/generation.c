@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-#define PORT_TRIES 32
-#define US_PER_MS  1000u
+#define PORT_TRIES    32
+#define US_PER_MS     1000u
+#define LAST_WORDS_MS 1000u
 /* On the loopback interface an answer comes at once, unless a packet filter swallows the question.
  */
 #define FIXED_PORT_WAIT_MS 20
@@ -205,12 +206,46 @@ static void on_verdict(struct lp_health *health, bool healthy, const char *why)
 	lp_sup_fault(gen->sup, &failure);
 }
 
+/* When the last of what runs on it is to be gone, in ms after it was retired: streams that were
+ * ended have a moment for their last words. */
+static uint32_t leave_over_ms(const struct lp_leave *leave)
+{
+	uint32_t streams_ms = leave->cut ? leave->streams_ms + LAST_WORDS_MS : 0;
+
+	return streams_ms > leave->drain_ms ? streams_ms : leave->drain_ms;
+}
+
+static void set_drain_timer(struct lp_gen *gen)
+{
+	uint32_t due_ms = leave_over_ms(&gen->leave);
+
+	if (!gen->requests_cut && gen->leave.drain_ms < due_ms)
+		due_ms = gen->leave.drain_ms;
+	if (!gen->streams_ended && gen->leave.streams_ms < due_ms)
+		due_ms = gen->leave.streams_ms;
+	lp_timer_set(gen->sup->opts.loop, &gen->drain_timer,
+		     gen->retired_us + (uint64_t)due_ms * US_PER_MS);
+}
+
 static void on_drain_time(struct lp_timer *timer)
 {
 	struct lp_gen *gen = LP_CONTAINER_OF(timer, struct lp_gen, drain_timer);
 	const struct lp_sup_door *door = &gen->sup->opts.door;
+	uint64_t gone_ms = (lp_now_us() - gen->retired_us) / US_PER_MS;
 
-	if (gen->cut_when_due)
+	if (!gen->streams_ended && gone_ms >= gen->leave.streams_ms) {
+		gen->streams_ended = true;
+		door->end_streams(door->ctx, gen->number);
+	}
+	if (gone_ms < leave_over_ms(&gen->leave)) {
+		if (!gen->requests_cut && gone_ms >= gen->leave.drain_ms) {
+			gen->requests_cut = true;
+			door->cut_requests(door->ctx, gen->number);
+		}
+		set_drain_timer(gen);
+		return;
+	}
+	if (gen->leave.cut)
 		door->cut(door->ctx, gen->number);
 	lp_gen_end(gen);
 }
@@ -289,12 +324,12 @@ void lp_gen_start(struct lp_sup *sup)
 	lp_health_start(&gen->health, sup->opts.loop, &sup->opts.conf->health, gen->port);
 }
 
-void lp_gen_retire(struct lp_gen *gen, uint32_t drain_ms, bool cut_when_due)
+void lp_gen_retire(struct lp_gen *gen, const struct lp_leave *leave)
 {
 	gen->phase = LP_GEN_DRAINING;
-	gen->cut_when_due = cut_when_due;
-	lp_timer_set(gen->sup->opts.loop, &gen->drain_timer,
-		     lp_now_us() + (uint64_t)drain_ms * US_PER_MS);
+	gen->leave = *leave;
+	gen->retired_us = lp_now_us();
+	set_drain_timer(gen);
 }
 
 void lp_gen_end(struct lp_gen *gen)

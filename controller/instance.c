@@ -164,6 +164,16 @@ static void on_consumed(void *ctx, uint64_t epoch, size_t bytes, bool content)
 	lp_sessions_consumed(ctx, epoch, bytes, content);
 }
 
+static void on_greeted(void *ctx, uint64_t epoch)
+{
+	lp_sessions_greeted(ctx, epoch);
+}
+
+static void on_mute(void *ctx, uint64_t epoch)
+{
+	lp_sessions_mute(ctx, epoch);
+}
+
 static void on_applied(void *ctx, const struct lp_applied *a)
 {
 	struct lp_instance *in = ctx;
@@ -242,8 +252,11 @@ static int start_sup(struct lp_instance *in, struct lp_err *err)
 
 static int start(struct lp_instance *in, struct lp_err *err)
 {
-	static const struct lp_apply_ops apply_ops = {
-		.on_reply = on_reply, .on_consumed = on_consumed, .on_applied = on_applied};
+	static const struct lp_apply_ops apply_ops = {.on_reply = on_reply,
+						      .on_consumed = on_consumed,
+						      .on_applied = on_applied,
+						      .on_greeted = on_greeted,
+						      .on_mute = on_mute};
 	sigset_t signals;
 	int r;
 

@@ -13,6 +13,7 @@
 #include "wire/msg.h"
 
 struct lp_session;
+struct lp_http_request;
 struct lp_door;
 
 struct lp_instance {
@@ -48,6 +49,9 @@ void lp_sessions_log(struct lp_instance *in, uint64_t generation, uint64_t strea
 /* For the owner whose connection is `epoch`. */
 void lp_sessions_reply(struct lp_instance *in, uint64_t epoch, const struct lp_buf *bytes);
 void lp_sessions_consumed(struct lp_instance *in, uint64_t epoch, size_t bytes, bool content);
+/* The apply thread is ready for that owner; it could not answer that owner. */
+void lp_sessions_greeted(struct lp_instance *in, uint64_t epoch);
+void lp_sessions_mute(struct lp_instance *in, uint64_t epoch);
 /* Who mirrors here, "" when nobody does. Borrowed. */
 const char *lp_sessions_owner(const struct lp_instance *in);
 
@@ -64,5 +68,7 @@ void lp_door_mirror(struct lp_instance *in);
 /* status.c: the state for STATUS messages and for /_livepush/status. */
 void lp_status_fill(struct lp_instance *in, struct lp_msg_status *out);
 int lp_status_json(struct lp_instance *in, struct lp_buf *out) LP_MUST_USE;
+/* GET /_livepush/status for whoever knows the secret; ctx: the instance. */
+void lp_status_request(void *ctx, struct lp_http_request *req);
 
 #endif

@@ -34,7 +34,7 @@ static void flush(struct listing *l, bool more)
 static int look(struct listing *l, int dir_fd, const char *name, struct lp_entry *e)
 {
 	char path[LP_PATH_MAX_BYTES + 1], target[LP_PATH_MAX_BYTES + 1];
-	struct stat st;
+	struct stat st, before;
 	ssize_t n;
 
 	*e = (struct lp_entry){0};
@@ -58,7 +58,7 @@ static int look(struct listing *l, int dir_fd, const char *name, struct lp_entry
 	/* Unreadable and special files have no content to compare; they are in the way all the
 	 * same. */
 	if (!S_ISREG(st.st_mode) || st.st_size > HASH_MAX_BYTES ||
-	    lp_tree_hash(l->tree, path, e) < 0)
+	    lp_tree_hash(l->tree, path, e, &before) < 0)
 		*e = (struct lp_entry){.kind = LP_KIND_NONE};
 	return 0;
 }
@@ -99,8 +99,9 @@ static void add_entry(struct listing *l, struct lp_node *node, int dir_fd, const
 		      (st.st_mode & S_IFMT) != format_of(child->e.kind)))
 		child = NULL;
 	if (child) {
-		child->mark = 1;
-		add(l, name, &child->e, true);
+		child->mark |= LP_MARK_SEEN;
+		e = lp_node_entry(child);
+		add(l, name, &e, true);
 	} else if (look(l, dir_fd, name, &e) == 0) {
 		add(l, name, &e, false);
 	}
@@ -109,11 +110,13 @@ static void add_entry(struct listing *l, struct lp_node *node, int dir_fd, const
 /* What the index has and the directory has not was removed by the app. */
 static void drop_missing(struct lp_tree *t, struct lp_node *node)
 {
-	for (size_t i = node->n_children; i-- > 0;) {
-		if (node->children[i]->mark == 1)
-			node->children[i]->mark = 0;
+	for (uint32_t i = lp_node_count(node); i-- > 0;) {
+		struct lp_node *child = lp_node_at(node, i);
+
+		if (child->mark & LP_MARK_SEEN)
+			child->mark &= LP_MARK_SIG;
 		else
-			lp_node_remove(t->index, node->children[i]);
+			lp_node_remove(t->index, child);
 	}
 }
 

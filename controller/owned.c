@@ -1,10 +1,13 @@
 /* controller/owned.c: the log of what in the tree came from the workspace, so that a controller
- * that starts again knows what to compare and what it may delete. Records are CHANGE messages of
- * the protocol without contents, each behind its length (4 bytes, big-endian). A torn last record
- * is cut off. At every start the entries are checked against the files and the log is written anew.
- */
+ * that starts again knows what to compare and what it may delete. A batch of rows is appended by
+ * every commit and makes it count. At every start the entries are checked against the files, by
+ * their signatures where there are any, and the log is written anew.
+ *
+ * Nothing is synced to the disk: a crash of the controller loses nothing of what was written, and
+ * after one of the system (another boot) all files are read again. */
 #include "controller/tree_internal.h"
 
+#include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
 
@@ -17,206 +20,255 @@
 #define LOG_NEW_NAME   "owned.new"
 #define LOG_MAX_BYTES  ((size_t)1 << 30)
 #define LOG_SLACK      ((size_t)1024 * 1024)
-#define OPS_PER_RECORD 1000
+#define ROWS_PER_BATCH 4096
 
-static void replay(struct lp_tree *t, const struct lp_msg_change *change)
+/* The signatures that the log names, while the tree is being opened: a node's mark is the number of
+ * its own, from 1. */
+struct opening {
+	struct lp_tree *t;
+	uint64_t *sigs; /* owned */
+	size_t n;
+	size_t cap;
+	uint64_t boot;
+};
+
+static void replay(struct opening *o, const struct lp_row *row, bool same_boot)
 {
-	for (size_t i = 0; i < change->n_ops; i++) {
-		const struct lp_wire_op *op = &change->ops[i];
-		LP_AUTO_FREE char *path = lp_xstrndup((const char *)op->path.p, op->path.len);
-		struct lp_entry e = {.kind = (enum lp_kind)op->kind,
-				     .mode = (uint32_t)op->mode,
-				     .size = op->size};
+	struct lp_index *ix = o->t->index;
+	struct lp_node *n;
 
-		memcpy(e.digest.b, op->digest, sizeof(op->digest));
-		if (op->op == LP_OP_DELETE)
-			(void)lp_index_remove(t->index, path);
-		else if (lp_index_put(t->index, path, &e, NULL, NULL) < 0)
-			continue; /* its directory was removed later in the log's order */
+	switch (row->kind) {
+	case LP_ROW_ENTRY:
+		if (lp_index_put(ix, row->path, &row->e, NULL, &n) < 0)
+			return; /* damaged: what it says is checked against the files */
+		n->mark = 0;
+		if (row->sig && same_boot && o->n < UINT32_MAX - 1) {
+			lp_grow(&o->sigs, &o->cap, o->n + 1, sizeof(*o->sigs));
+			o->sigs[o->n++] = row->sig;
+			n->mark = (uint32_t)o->n;
+		}
+		return;
+	case LP_ROW_ABSENT:
+		(void)lp_index_remove(ix, row->path);
+		return;
+	case LP_ROW_MOVED:
+		n = row->from[0] ? lp_index_get(ix, row->from) : NULL;
+		if (n && lp_node_move(ix, n, row->path) < 0)
+			lp_node_remove(ix, n);
+		return;
+	case LP_ROW_OP:
+	case LP_ROW_COUNT_:
+		return;
 	}
-	t->revision = change->revision;
 }
 
-static void read_records(struct lp_tree *t, const uint8_t *p, size_t len)
+static void replay_all(struct opening *o, const uint8_t *p, size_t len)
 {
-	while (len >= 4) {
-		size_t n = (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
-		struct lp_msg msg;
+	struct lp_rows rows = {.p = p, .len = len};
+	struct lp_batch batch;
+	struct lp_row row;
 
-		if (n > len - 4 || lp_msg_decode(&msg, p + 4, n, NULL) < 0)
-			return;
-		if (msg.kind == LP_MSG_CHANGE)
-			replay(t, &msg.u.change);
-		lp_msg_finish(&msg);
-		p += 4 + n;
-		len -= 4 + n;
+	while (lp_rows_batch(&rows, &batch)) {
+		while (lp_rows_next(&rows, &row))
+			replay(o, &row, batch.boot == o->boot);
+		o->t->revision = batch.revision;
+		o->t->commit_id = batch.id;
 	}
 }
 
-/* Whether the file system has what the index says; a directory's digest is its children's business.
- */
-static bool holds(struct lp_tree *t, const char *path, const struct lp_entry *e)
+/* Whether a link has the target that the index says. */
+static bool holds_link(int fd, const char *name, const struct lp_entry *e)
 {
 	char target[LP_PATH_MAX_BYTES + 1];
-	struct lp_entry now;
-	struct stat st;
+	ssize_t n = readlinkat(fd, name, target, sizeof(target));
 	struct lp_digest d;
-	ssize_t n;
-	int fd;
 
-	if (e->kind == LP_KIND_FILE)
-		return lp_tree_hash(t, path, &now) == 0 && lp_entry_equal(&now, e);
-	fd = lp_tree_find_parent(t, path);
-	if (fd < 0 || fstatat(fd, lp_path_base(path), &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return false;
-	if (e->kind == LP_KIND_DIR)
-		return S_ISDIR(st.st_mode) && ((uint32_t)st.st_mode & 0777) == e->mode;
-	n = readlinkat(fd, lp_path_base(path), target, sizeof(target));
 	if (n < 0)
 		return false;
 	d = lp_digest_of(target, (size_t)n);
 	return lp_digest_equal(&d, &e->digest);
 }
 
-/* A file that changed while no controller looked gets another digest, so that the next owner sees
- * the difference; it stays owned. Returns false when the path is gone or of another sort. */
-static bool still_there(struct lp_tree *t, const char *path, const struct lp_node *n)
+/* What is at a path that the log names. Returns false when it is gone or of another sort. A file
+ * that changed while no controller looked gets another digest, so that the next owner sees the
+ * difference; it stays owned. */
+static bool check(struct opening *o, const char *path, struct lp_node *n, uint64_t *sig)
 {
-	struct lp_entry e = n->e;
-	struct stat st;
+	struct lp_tree *t = o->t;
+	struct lp_entry was = lp_node_entry(n), now = was;
+	uint64_t known = n->mark > 0 && n->mark <= o->n ? o->sigs[n->mark - 1] : 0;
 	int fd = lp_tree_find_parent(t, path);
+	struct stat st;
+	bool same;
 
+	*sig = 0;
+	n->mark = 0;
 	if (fd < 0 || fstatat(fd, n->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    S_ISDIR(st.st_mode) != (e.kind == LP_KIND_DIR))
+	    S_ISDIR(st.st_mode) != (was.kind == LP_KIND_DIR))
 		return false;
-	e.mode = (uint32_t)st.st_mode & 0777;
-	memset(e.digest.b, 0, sizeof(e.digest.b));
-	return lp_index_put(t->index, path, &e, NULL, NULL) == 0;
-}
-
-static void check_files(struct lp_tree *t)
-{
-	struct lp_node *root = lp_index_get(t->index, ""), *n, *next;
-	char path[LP_PATH_MAX_BYTES + 1];
-
-	for (n = lp_node_next(root, root); n; n = next) {
-		if (lp_node_path(n, path, sizeof(path)) == 0 &&
-		    (holds(t, path, &n->e) || still_there(t, path, n))) {
-			next = lp_node_next(root, n);
-			continue;
+	now.mode = S_ISLNK(st.st_mode) ? 0 : (uint32_t)st.st_mode & 0777;
+	if (was.kind == LP_KIND_DIR) {
+		same = now.mode == was.mode;
+	} else if (was.kind == LP_KIND_LINK) {
+		same = S_ISLNK(st.st_mode) && holds_link(fd, n->name, &was);
+	} else {
+		*sig = lp_sig_of(&st);
+		same = S_ISREG(st.st_mode) && now.mode == was.mode && *sig == known;
+		if (!same && lp_tree_hash(t, path, &now, &st) == 0) {
+			same = lp_entry_equal(&now, &was);
+			*sig = lp_sig_is_settled(lp_sig_ctime(&st), lp_sig_now()) ? lp_sig_of(&st)
+										  : 0;
 		}
-		next = lp_node_after(root, n);
-		lp_node_remove(t->index, n);
 	}
-	lp_tree_forget_parent(t);
+	if (same) {
+		n->mark = lp_sig_mark(*sig);
+		return true;
+	}
+	if (lp_digest_equal(&now.digest, &was.digest))
+		memset(now.digest.b, 0, sizeof(now.digest.b));
+	*sig = 0;
+	return lp_index_put(t->index, path, &now, NULL, NULL) == 0;
 }
 
-static int write_record(int fd, const struct lp_wire_op *ops, size_t n, uint64_t revision)
+/* The signature of a file whose digest was taken when it had that mark; 0 when it differs. */
+static uint64_t current_sig(struct lp_tree *t, const char *path, const struct lp_node *n)
 {
-	struct lp_msg msg = {.kind = LP_MSG_CHANGE};
-	struct lp_buf out = {0};
-	uint8_t head[4] = {0};
+	struct stat st;
+	int fd;
+	uint64_t sig;
+
+	if (n->e.kind != LP_KIND_FILE || !n->mark)
+		return 0;
+	fd = lp_tree_find_parent(t, path);
+	if (fd < 0 || fstatat(fd, n->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0;
+	sig = lp_sig_of(&st);
+	return lp_sig_mark(sig) == n->mark && lp_sig_is_settled(lp_sig_ctime(&st), lp_sig_now())
+		       ? sig
+		       : 0;
+}
+
+/* A batch being filled and written. */
+struct writer {
+	struct lp_tree *t;
+	int fd;
+	struct lp_buf buf;
+	uint64_t n_rows;
+	size_t written;
+};
+
+static int flush(struct writer *w)
+{
+	const struct lp_batch batch = {.id = w->t->commit_id,
+				       .revision = w->t->revision,
+				       .boot = lp_sig_boot(),
+				       .n_rows = w->n_rows};
 	int r;
 
-	msg.u.change.revision = revision;
-	msg.u.change.ops = (struct lp_wire_op *)(uintptr_t)ops;
-	msg.u.change.n_ops = n;
-	r = lp_buf_add(&out, head, sizeof(head));
-	if (r == 0)
-		r = lp_msg_encode(&msg, &out);
-	if (r == 0) {
-		size_t len = out.len - 4;
-
-		for (int i = 3; i >= 0; i--, len >>= 8)
-			out.data[i] = (uint8_t)len;
-		r = lp_write_all(fd, out.data, out.len);
-	}
-	lp_buf_finish(&out);
+	lp_rows_end(&w->buf, 0, &batch);
+	r = lp_write_all(w->fd, w->buf.data, w->buf.len);
+	w->written += w->buf.len;
+	w->buf.len = 0;
+	w->n_rows = 0;
 	return r;
 }
 
-/* Records are bounded in count and bytes: long paths make them full earlier. */
-static int write_ops(int fd, const struct lp_wire_op *ops, size_t n, uint64_t revision)
+static int write_node(struct writer *w, const struct lp_node *n, const char *path, uint64_t sig)
 {
-	size_t done = 0;
+	const struct lp_row row = {
+		.kind = LP_ROW_ENTRY, .e = lp_node_entry(n), .sig = sig, .path = path};
 	int r = 0;
 
-	while (r == 0 && done < n) {
-		size_t count = 0, bytes = 0;
+	if (w->n_rows == ROWS_PER_BATCH)
+		r = flush(w);
+	if (r == 0 && w->buf.len == 0) {
+		ssize_t begin = lp_rows_begin(&w->buf);
 
-		while (done + count < n && count < OPS_PER_RECORD && bytes < LP_WIRE_PIECE_BYTES)
-			bytes += ops[done + count++].path.len + 64;
-		r = write_record(fd, ops + done, count, revision);
-		done += count;
+		r = begin < 0 ? (int)begin : 0;
 	}
+	if (r == 0)
+		r = lp_rows_add(&w->buf, &row);
+	w->n_rows++;
 	return r;
 }
 
-static int write_index(struct lp_tree *t, int fd)
+/* Writes all that the index holds; with o what the files are is looked at first. */
+static int write_index(struct writer *w, struct opening *o)
 {
-	struct lp_node *root = lp_index_get(t->index, ""), *n;
+	struct lp_index *ix = w->t->index;
+	struct lp_node *root = lp_index_get(ix, ""), *n, *next;
 	char path[LP_PATH_MAX_BYTES + 1];
-	int r = write_record(fd, NULL, 0, t->revision);
+	int r = 0;
 
-	for (n = lp_node_next(root, root); n && r == 0; n = lp_node_next(root, n)) {
-		struct lp_wire_op op = {
-			.op = LP_OP_KEEP, .kind = n->e.kind, .mode = n->e.mode, .size = n->e.size};
+	for (n = lp_node_next(root, root); n && r == 0; n = next) {
+		uint64_t sig = 0;
 
-		if (lp_node_path(n, path, sizeof(path)) < 0)
+		if (lp_node_path(n, path, sizeof(path)) < 0 || (o && !check(o, path, n, &sig))) {
+			next = lp_node_after(root, n);
+			lp_node_remove(ix, n);
 			continue;
-		op.path = lp_bytes_of(path);
-		memcpy(op.digest, n->e.digest.b, sizeof(op.digest));
-		r = write_record(fd, &op, 1, t->revision);
+		}
+		if (!o)
+			sig = current_sig(w->t, path, n);
+		r = write_node(w, n, path, sig);
+		next = lp_node_next(root, n);
 	}
-	return r;
+	lp_tree_forget_parent(w->t);
+	/* An empty one says the revision. */
+	if (r == 0 && w->buf.len == 0) {
+		ssize_t begin = lp_rows_begin(&w->buf);
+
+		r = begin < 0 ? (int)begin : 0;
+	}
+	return r < 0 ? r : flush(w);
 }
 
 /* Writes the log anew, with what the index holds now, and goes on with it. */
-static int rewrite(struct lp_tree *t)
+static int rewrite(struct lp_tree *t, struct opening *o)
 {
 	LP_AUTO_CLOSE int fd = openat(t->state_fd, LOG_NEW_NAME,
 				      O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW |
 					      O_NONBLOCK | O_CLOEXEC,
 				      0600);
-	struct stat st = {0};
-	int r = fd < 0 ? -errno : write_index(t, fd);
+	struct writer w = {.t = t, .fd = fd};
+	int r = fd < 0 ? -errno : write_index(&w, o);
 
-	if (r == 0 &&
-	    (fstat(fd, &st) < 0 || renameat(t->state_fd, LOG_NEW_NAME, t->state_fd, LOG_NAME) < 0))
+	lp_buf_finish(&w.buf);
+	if (r == 0 && renameat(t->state_fd, LOG_NEW_NAME, t->state_fd, LOG_NAME) < 0)
 		r = -errno;
 	if (r < 0)
 		return r;
 	lp_auto_close(&t->log_fd);
 	t->log_fd = lp_take_fd(&fd);
-	t->log_bytes = (size_t)st.st_size;
+	t->log_bytes = w.written;
 	t->log_max_bytes = 4 * t->log_bytes + LOG_SLACK;
 	return 0;
 }
 
-int lp_owned_append(struct lp_tree *t, const struct lp_wire_op *ops, size_t n, uint64_t revision,
-		    struct lp_err *err)
+int lp_owned_append(struct lp_tree *t, const struct lp_buf *batch, struct lp_err *err)
 {
-	struct stat st;
-	int r;
+	int r = lp_write_all(t->log_fd, batch->data, batch->len);
 
-	if (t->log_bytes > t->log_max_bytes && (r = rewrite(t)) < 0)
-		return lp_err_set(err, -r, "%s/%s: cannot be written", LP_STATE_DIR, LOG_NAME);
-	r = n > 0 ? write_ops(t->log_fd, ops, n, revision)
-		  : write_record(t->log_fd, NULL, 0, revision);
-	if (r < 0) {
-		/* Half a record would hide all that come after it. */
-		if (ftruncate(t->log_fd, (off_t)t->log_bytes) < 0)
-			t->log_max_bytes = 0; /* write it anew before the next one */
-		return lp_err_set(err, -r, "%s/%s: cannot be written", LP_STATE_DIR, LOG_NAME);
+	if (r == 0) {
+		t->log_bytes += batch->len;
+		return 0;
 	}
-	if (fstat(t->log_fd, &st) == 0)
-		t->log_bytes = (size_t)st.st_size;
-	return 0;
+	/* Half a batch would hide all that come after it. */
+	if (ftruncate(t->log_fd, (off_t)t->log_bytes) < 0)
+		t->log_max_bytes = 0;
+	return lp_err_set(err, -r, "%s/%s: cannot be written", LP_STATE_DIR, LOG_NAME);
 }
 
-/* The lock is on the directory, which stays while the log is replaced. */
-static int lock_state(struct lp_tree *t, struct lp_err *err)
+int lp_owned_make_room(struct lp_tree *t, struct lp_err *err)
 {
+	int r = t->log_bytes > t->log_max_bytes ? rewrite(t, NULL) : 0;
+
+	return r < 0 ? lp_err_set(err, -r, "%s/%s: cannot be written", LP_STATE_DIR, LOG_NAME) : 0;
+}
+
+int lp_owned_lock(struct lp_tree *t, struct lp_err *err)
+{
+	/* On the directory, which stays while the log is replaced. */
 	if (flock(t->state_fd, LOCK_EX | LOCK_NB) == 0)
 		return 0;
 	return errno == EWOULDBLOCK
@@ -225,12 +277,12 @@ static int lock_state(struct lp_tree *t, struct lp_err *err)
 		       : lp_err_set(err, errno, "cannot lock '%s'", LP_STATE_DIR);
 }
 
-/* Reads the log that an earlier run left. What is no file is no log. */
-static int read_log(struct lp_tree *t, struct lp_buf *out)
+int lp_state_read(int dir_fd, const char *name, size_t max, struct lp_buf *out)
 {
-	LP_AUTO_CLOSE int fd = lp_open_beneath(t->state_fd, LOG_NAME, O_RDONLY | O_NONBLOCK, 0);
+	LP_AUTO_CLOSE int fd = lp_open_beneath(dir_fd, name, O_RDONLY | O_NONBLOCK, 0);
 	struct stat st;
 
+	lp_buf_init(out, max);
 	if (fd == -ENOENT || fd == -ELOOP)
 		return 0;
 	if (fd < 0)
@@ -240,22 +292,37 @@ static int read_log(struct lp_tree *t, struct lp_buf *out)
 	return S_ISREG(st.st_mode) ? lp_read_all(fd, out) : 0;
 }
 
-int lp_owned_open(struct lp_tree *t, struct lp_err *err)
+int lp_owned_read(struct lp_tree *t, struct lp_err *err)
 {
+	struct opening o = {.t = t, .boot = lp_sig_boot()};
 	struct lp_buf old;
-	int r = lock_state(t, err);
+	int r = lp_state_read(t->state_fd, LOG_NAME, LOG_MAX_BYTES, &old);
 
-	if (r < 0)
-		return r;
-	lp_buf_init(&old, LOG_MAX_BYTES);
-	r = read_log(t, &old);
-	if (r == 0 && old.len > 0) {
-		read_records(t, old.data, old.len);
-		check_files(t);
-	}
+	if (r == 0 && old.len > 0)
+		replay_all(&o, old.data, old.len);
 	lp_buf_finish(&old);
-	if (r < 0)
+	t->opening = NULL;
+	if (r < 0) {
+		free(o.sigs);
 		return lp_err_set(err, -r, "%s/%s: cannot be read", LP_STATE_DIR, LOG_NAME);
-	r = rewrite(t);
+	}
+	t->opening = lp_xcalloc(1, sizeof(o));
+	*t->opening = o;
+	return 0;
+}
+
+int lp_owned_check(struct lp_tree *t, struct lp_err *err)
+{
+	int r = rewrite(t, t->opening);
+
+	lp_owned_forget(t);
 	return r < 0 ? lp_err_set(err, -r, "%s/%s: cannot be written", LP_STATE_DIR, LOG_NAME) : 0;
+}
+
+void lp_owned_forget(struct lp_tree *t)
+{
+	if (t->opening)
+		free(t->opening->sigs);
+	free(t->opening);
+	t->opening = NULL;
 }

@@ -1,7 +1,9 @@
-/* controller/status.c: how the instance is, as a message and as JSON. */
+/* controller/status.c: how the instance is, as a message and as JSON over HTTP. */
 #include "controller/instance_internal.h"
 
 #include "common/base/lp_clock.h"
+#include "common/loop/ws.h"
+#include "wire/auth.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -59,4 +61,25 @@ int lp_status_json(struct lp_instance *in, struct lp_buf *out)
 	r = lp_buf_addf(out, "%s\n", text);
 	free(text);
 	return r;
+}
+
+void lp_status_request(void *ctx, struct lp_http_request *req)
+{
+	struct lp_instance *in = ctx;
+	const char *secret = in->opts->secret, *given = req->authorization;
+	size_t len = secret ? strlen(secret) : 0;
+
+	if (strncmp(given, "Bearer ", 7) == 0)
+		given += 7;
+	if (len == 0 || strlen(given) != len ||
+	    !lp_auth_equal((const uint8_t *)given, (const uint8_t *)secret, len)) {
+		req->status = 401;
+		return;
+	}
+	if (strcmp(req->path, "/_livepush/status") != 0)
+		return;
+	if (lp_status_json(in, req->body) < 0)
+		return;
+	req->status = 200;
+	req->content_type = "application/json";
 }

@@ -24,8 +24,16 @@ enum lp_gen_phase {
 	LP_GEN_ENDING,
 };
 
-/* One start of the app. drained: the door said so. cut_when_due: what still runs on it when the
- * drain time is over is cut. */
+/* How long a retired generation is left to what runs on it: plain requests, and what goes on for
+ * long (upgraded connections, event streams, HTTP/2). cut: what is left then is closed by the door;
+ * otherwise the app itself is told to end, and streams are ended at once. */
+struct lp_leave {
+	uint32_t drain_ms;
+	uint32_t streams_ms;
+	bool cut;
+};
+
+/* One start of the app. drained: the door said so. */
 struct lp_gen {
 	struct lp_proc proc;
 	struct lp_sup *sup;
@@ -34,10 +42,12 @@ struct lp_gen {
 	uint64_t revision;
 	uint64_t asked_us;
 	uint64_t healthy_us;
-	uint32_t drain_ms;
 	uint16_t port;
 	bool drained;
-	bool cut_when_due;
+	struct lp_leave leave;
+	uint64_t retired_us;
+	bool requests_cut;
+	bool streams_ended;
 	struct lp_health health;
 	struct lp_timer drain_timer;
 };
@@ -133,8 +143,8 @@ void lp_sup_end_all(struct lp_sup *sup);
 /* generation.c: starts the next generation as sup->next, or reports the fault. */
 void lp_gen_start(struct lp_sup *sup);
 
-/* generation.c: lets requests end for at most drain_ms, then ends it. */
-void lp_gen_retire(struct lp_gen *gen, uint32_t drain_ms, bool cut_when_due);
+/* generation.c: lets what runs on it end, as long as `leave` says, then ends it. */
+void lp_gen_retire(struct lp_gen *gen, const struct lp_leave *leave);
 
 /* generation.c: ends it now (TERM, grace, KILL). */
 void lp_gen_end(struct lp_gen *gen);

@@ -54,7 +54,9 @@ static void leave_serving(struct lp_sup *sup)
 
 	sup->serving = NULL;
 	if (gen)
-		lp_gen_retire(gen, drain_ms < LEAVE_DRAIN_MS ? drain_ms : LEAVE_DRAIN_MS, false);
+		lp_gen_retire(gen, &(struct lp_leave){.drain_ms = drain_ms < LEAVE_DRAIN_MS
+									  ? drain_ms
+									  : LEAVE_DRAIN_MS});
 }
 
 static void forward(struct lp_sup *sup)
@@ -69,7 +71,10 @@ static void forward(struct lp_sup *sup)
 	gen->phase = LP_GEN_SERVING;
 	gen->revision = sup->revision;
 	if (old)
-		lp_gen_retire(old, sup->opts.conf->restart.drain_ms, true);
+		lp_gen_retire(old,
+			      &(struct lp_leave){.drain_ms = sup->opts.conf->restart.drain_ms,
+						 .streams_ms = sup->opts.conf->restart.streams_ms,
+						 .cut = true});
 	door->forward(door->ctx, gen->number, gen->port);
 	limit_leaving(sup);
 }
@@ -117,7 +122,7 @@ void lp_sup_fire(struct lp_sup *sup, enum lp_sup_event event, const char *reason
 		for (struct lp_proc *proc = sup->procs; proc; proc = proc->next) {
 			struct lp_gen *gen = lp_gen_of(proc);
 
-			if (gen && gen->phase == LP_GEN_DRAINING && gen->cut_when_due)
+			if (gen && gen->phase == LP_GEN_DRAINING && gen->leave.cut)
 				lp_gen_end(gen);
 		}
 		sup->waiting = true;

@@ -54,15 +54,18 @@ struct lp_sup_ops {
  * from the loop like the callbacks above; all have to be there.
  * forward: new requests go to 127.0.0.1:port, known as `generation`; the previous generation is
  * retired. hold: no generation serves; requests wait. refuse: nothing will serve; answer 503 with
- * text. cut: close what still runs on a retired generation. The owner calls lp_sup_drained (in the
- * loop's thread) when a retired generation, by hold as well, has no request left: that ends it
- * before the drain time is over. */
+ * text. cut: close what still runs on a retired generation; cut_requests: only plain requests;
+ * end_streams: end upgraded connections and event streams on it as their protocol has it. The owner
+ * calls lp_sup_drained (in the loop's thread) when a retired generation, by hold as well, has no
+ * request left: that ends it before the drain time is over. */
 struct lp_sup_door {
 	void *ctx;
 	void (*forward)(void *ctx, uint64_t generation, uint16_t port);
 	void (*hold)(void *ctx);
 	void (*refuse)(void *ctx, const char *text);
 	void (*cut)(void *ctx, uint64_t generation);
+	void (*cut_requests)(void *ctx, uint64_t generation);
+	void (*end_streams)(void *ctx, uint64_t generation);
 };
 
 /* tree_fd: the app's directory; borrowed. envp: the environment for the app without our own

@@ -1,20 +1,36 @@
 /* controller/tree.c: opening a tree and finding one's way in it. */
-#include "controller/tree_internal.h"
+#include "controller/commit.h"
 
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
 
 #include <dirent.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#define STAGE_DIR "stage"
+void lp_tree_tidy(struct lp_tree *t)
+{
+	lp_partial_expire(t);
+	lp_undo_prune(t, false);
+	/* So that the next changeset need not. */
+	if (lp_stage_open_area(t, NULL) < 0)
+		return; /* it will say why */
+	if (t->trim) {
+		t->trim = false;
+		(void)malloc_trim(0);
+	}
+}
+
+void lp_tree_give_room(struct lp_tree *t)
+{
+	lp_partial_drop(t);
+	lp_undo_prune(t, true);
+}
 
 static int open_dirs(struct lp_tree *t, const char *path, struct lp_err *err)
 {
-	int r;
-
 	t->root_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (t->root_fd < 0)
 		return lp_err_set(err, errno, "%s: cannot open the tree", path);
@@ -23,21 +39,29 @@ static int open_dirs(struct lp_tree *t, const char *path, struct lp_err *err)
 	t->state_fd = lp_open_beneath(t->root_fd, LP_STATE_DIR, O_RDONLY | O_DIRECTORY, 0);
 	if (t->state_fd < 0)
 		return lp_err_set(err, -t->state_fd, "%s: cannot open '%s'", path, LP_STATE_DIR);
-	r = lp_owned_open(t, err);
-	if (r < 0)
-		return lp_err_wrap(err, r, "%s", path);
-	/* What an earlier run had staged and not committed is of no use. */
-	r = lp_remove_tree(t->state_fd, STAGE_DIR);
-	if (r == 0 && mkdirat(t->state_fd, STAGE_DIR, 0700) < 0)
-		r = -errno;
-	if (r < 0)
-		return lp_err_set(err, -r, "%s: cannot make '%s/%s'", path, LP_STATE_DIR,
-				  STAGE_DIR);
-	t->stage_fd = lp_open_beneath(t->state_fd, STAGE_DIR, O_RDONLY | O_DIRECTORY, 0);
-	if (t->stage_fd < 0)
-		return lp_err_set(err, -t->stage_fd, "%s: cannot open '%s/%s'", path, LP_STATE_DIR,
-				  STAGE_DIR);
 	return 0;
+}
+
+/* What an earlier run left: what it owned, what can be taken back, and what it had not finished,
+ * which is; then the files are looked at. */
+static int read_state(struct lp_tree *t, struct lp_err *err)
+{
+	int r = lp_owned_lock(t, err);
+
+	if (r == 0)
+		r = lp_owned_read(t, err);
+	if (r == 0)
+		r = lp_undo_open(t, err);
+	if (r < 0)
+		return r;
+	lp_journal_recover(t);
+	(void)unlinkat(t->state_fd, LP_PARTIAL_NAME, 0);
+	r = lp_owned_check(t, err);
+	if (r == 0)
+		r = lp_stage_open_area(t, err);
+	t->trim = true;
+	lp_tree_tidy(t);
+	return r;
 }
 
 int lp_tree_open(struct lp_tree **out, const char *path, struct lp_err *err)
@@ -45,12 +69,15 @@ int lp_tree_open(struct lp_tree **out, const char *path, struct lp_err *err)
 	struct lp_tree *t = lp_xcalloc(1, sizeof(*t));
 	int r;
 
-	t->root_fd = t->state_fd = t->stage_fd = t->log_fd = t->data_fd = t->parent_fd = -1;
+	t->root_fd = t->state_fd = t->stage_fd = t->undo_fd = t->log_fd = -1;
+	t->data_fd = t->parent_fd = t->journal_fd = t->partial.fd = -1;
 	t->umask = umask(0);
 	(void)umask(t->umask);
-	t->index = lp_index_create();
+	t->index = lp_index_create_lean();
 	t->data_hasher = lp_hasher_create();
 	r = open_dirs(t, path, err);
+	if (r == 0 && (r = read_state(t, err)) < 0)
+		lp_err_wrap(err, r, "%s", path);
 	if (r < 0) {
 		lp_tree_close(t);
 		return r;
@@ -63,12 +90,22 @@ void lp_tree_close(struct lp_tree *t)
 {
 	if (!t)
 		return;
+	lp_undo_settle(t);
 	lp_tree_drop(t);
+	lp_partial_drop(t);
+	lp_owned_forget(t);
+	lp_stage_dirs_finish(t);
 	lp_tree_forget_parent(t);
 	lp_auto_close(&t->root_fd);
 	lp_auto_close(&t->state_fd);
 	lp_auto_close(&t->stage_fd);
+	lp_auto_close(&t->undo_fd);
 	lp_auto_close(&t->log_fd);
+	lp_auto_close(&t->journal_fd);
+	lp_was_forget(t);
+	lp_buf_finish(&t->rows);
+	lp_buf_finish(&t->late);
+	free(t->undo);
 	lp_index_destroy(t->index);
 	lp_hasher_destroy(t->data_hasher);
 	free(t->ops);
@@ -98,6 +135,11 @@ size_t lp_tree_count(const struct lp_tree *t)
 	return lp_index_count(t->index);
 }
 
+size_t lp_tree_files(const struct lp_tree *t)
+{
+	return lp_index_files(t->index);
+}
+
 uint64_t lp_tree_bytes(const struct lp_tree *t)
 {
 	return lp_index_bytes(t->index);
@@ -119,11 +161,6 @@ bool lp_tree_is_foreign(const struct lp_tree *t)
 			strcmp(e->d_name, LP_STATE_DIR) != 0;
 	(void)closedir(dir);
 	return found;
-}
-
-void lp_stage_name(uint64_t stage, char out[24])
-{
-	(void)snprintf(out, 24, "%llu", (unsigned long long)stage);
 }
 
 void lp_tree_forget_parent(struct lp_tree *t)
@@ -210,24 +247,23 @@ int lp_tree_find_parent(struct lp_tree *t, const char *path)
 	return open_parent(t, path, false);
 }
 
-int lp_tree_hash(struct lp_tree *t, const char *path, struct lp_entry *out)
+int lp_tree_hash(struct lp_tree *t, const char *path, struct lp_entry *out, struct stat *st)
 {
 	LP_AUTO_CLOSE int fd = lp_open_beneath(t->root_fd, path, O_RDONLY | O_NONBLOCK, 0);
 	LP_AUTO_FREE uint8_t *piece = NULL;
 	const size_t piece_bytes = (size_t)128 * 1024;
 	struct lp_hasher *hasher;
-	struct stat st;
 	ssize_t n;
 
 	if (fd < 0)
 		return fd;
-	if (fstat(fd, &st) < 0)
+	if (fstat(fd, st) < 0)
 		return -errno;
-	if (!S_ISREG(st.st_mode))
+	if (!S_ISREG(st->st_mode))
 		return -EINVAL;
 	piece = lp_xcalloc(1, piece_bytes);
 	hasher = lp_hasher_create();
-	*out = (struct lp_entry){.kind = LP_KIND_FILE, .mode = (uint32_t)st.st_mode & 0777};
+	*out = (struct lp_entry){.kind = LP_KIND_FILE, .mode = (uint32_t)st->st_mode & 0777};
 	while ((n = read(fd, piece, piece_bytes)) > 0) {
 		lp_hasher_add(hasher, piece, (size_t)n);
 		out->size += (uint64_t)n;

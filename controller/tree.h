@@ -19,7 +19,9 @@ void lp_tree_close(struct lp_tree *t); /* NULL is allowed */
 int lp_tree_fd(const struct lp_tree *t);
 uint64_t lp_tree_revision(const struct lp_tree *t);
 struct lp_digest lp_tree_root(struct lp_tree *t);
+/* Entries, and those of them that are no directories. */
 size_t lp_tree_count(const struct lp_tree *t);
+size_t lp_tree_files(const struct lp_tree *t);
 uint64_t lp_tree_bytes(const struct lp_tree *t);
 
 /* Whether the tree holds anything that no workspace sent; looks at the top level only when the
@@ -31,9 +33,24 @@ bool lp_tree_is_foreign(const struct lp_tree *t);
  * or an operation is not what it says; other errors come from the file system. */
 void lp_tree_begin(struct lp_tree *t);
 int lp_tree_op(struct lp_tree *t, const struct lp_wire_op *op, struct lp_err *err) LP_MUST_USE;
-int lp_tree_data(struct lp_tree *t, const struct lp_bytes *content, struct lp_err *err) LP_MUST_USE;
+int lp_tree_data(struct lp_tree *t, uint64_t at, const struct lp_bytes *content,
+		 struct lp_err *err) LP_MUST_USE;
+int lp_tree_patch(struct lp_tree *t, const struct lp_msg_patch *msg,
+		  struct lp_err *err) LP_MUST_USE;
 int lp_tree_skip(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
 void lp_tree_drop(struct lp_tree *t);
+
+/* Drops it because its sender is gone: the beginning of a large content is kept for a while.
+ * partial: how many bytes of which content those are; 0: none. */
+void lp_tree_lost(struct lp_tree *t);
+uint64_t lp_tree_partial(const struct lp_tree *t, struct lp_digest *digest);
+
+/* What can wait until a changeset is answered: bounds what is kept of earlier ones, and prepares
+ * for the next. */
+void lp_tree_tidy(struct lp_tree *t);
+
+/* The disk is full: gives up all that is kept of earlier changesets. */
+void lp_tree_give_room(struct lp_tree *t);
 
 /* What a commit did. paths: files and links that were put, changed in mode or removed (not
  * directories, and not what was there already), sorted; owned by the caller (lp_applied_finish). */
@@ -47,10 +64,35 @@ struct lp_applied {
 };
 void lp_applied_finish(struct lp_applied *a);
 
-/* Makes the staged changeset visible: directories, then files and links by rename, then deletes. On
- * an error some of it may be done; the index says what. -ESTALE: a KEEP does not hold. */
+/* Makes the staged changeset visible: moves, then directories, files and links by rename, then
+ * deletes. On an error everything is as before, with one exception: what the app has put in the way
+ * of a path, or, when the commit before this one failed, anything that is wrong with one path
+ * alone, does not hold up the others; those are applied, but not as the revision. -ESTALE: the tree
+ * is not as an operation supposes. */
 int lp_tree_commit(struct lp_tree *t, uint64_t revision, struct lp_applied *out,
 		   struct lp_err *err) LP_MUST_USE;
+
+/* Goes back to the state before that revision was applied, as far as what it replaced is kept.
+ * -ENOENT: it is not. kept: how many commits can be taken back, and the oldest one's revision. */
+int lp_tree_rollback(struct lp_tree *t, uint64_t revision, struct lp_applied *out,
+		     struct lp_err *err) LP_MUST_USE;
+size_t lp_tree_kept(const struct lp_tree *t, uint64_t *oldest);
+
+/* Reads all files again and compares them with the index, which learns what they are. paths: the
+ * first of those that differ or are gone (owned by the caller: lp_verified_finish). stop: asked now
+ * and then whether to give up; then -ECANCELED. */
+#define LP_VERIFIED_PATHS_MAX 64
+struct lp_verified {
+	uint64_t files;
+	uint64_t bytes;
+	uint64_t drifted;
+	struct lp_digest root;
+	char *paths[LP_VERIFIED_PATHS_MAX];
+	size_t n_paths;
+};
+int lp_tree_verify(struct lp_tree *t, struct lp_verified *out, bool (*stop)(void *ctx),
+		   void *ctx) LP_MUST_USE;
+void lp_verified_finish(struct lp_verified *v);
 
 /* What the tree holds at a directory, for LISTING: calls emit with at most 1000 entries at a time;
  * more says that another call follows for this path. Entries that are gone from disk leave the

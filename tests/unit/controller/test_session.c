@@ -16,6 +16,8 @@
 #include <cmocka.h>
 
 #define DEADLINE_US 30000000u
+#define PIECE       ((size_t)250000)
+#define HAVE        (6 * PIECE) /* of a large file, when its connection is lost */
 
 /* A client without manners. */
 struct client {
@@ -373,6 +375,44 @@ static void owner__gets_credit_for_what_was_consumed(void **state)
 	finish(&c);
 }
 
+/* An owner that comes back at once is told of the tree as its lost connection left it. */
+static void owner__that_comes_back_hears_what_is_there(void **state)
+{
+	static uint8_t bytes[2 * HAVE];
+	struct lp_wire_op ops[] = {op_file("f", "x", 0644),
+				   op_large("large", bytes, sizeof(bytes))};
+	struct lp_msg change = {.kind = LP_MSG_CHANGE}, data = {.kind = LP_MSG_DATA};
+	struct client first, again;
+	uint64_t consumed = 0;
+
+	(void)state;
+	change.u.change.ops = ops;
+	change.u.change.n_ops = 1;
+	change.u.change.revision = 7;
+	change.u.change.flags = LP_CHANGE_FIRST | LP_CHANGE_LAST;
+	open_session(&first, LP_ROLE_OWNER, "w");
+	assert_int_equal(first.msg.u.welcome.files, 0);
+	say(&first, &change);
+	assert_non_null(hear(&first, LP_MSG_APPLIED));
+	change.u.change.ops = &ops[1];
+	change.u.change.flags = LP_CHANGE_FIRST;
+	say(&first, &change);
+	for (size_t at = 0; at < HAVE; at += PIECE) {
+		data.u.data.at = at;
+		data.u.data.content = (struct lp_bytes){bytes, PIECE};
+		say(&first, &data);
+	}
+	while (consumed < HAVE)
+		consumed = hear(&first, LP_MSG_CREDIT)->u.credit.consumed;
+	open_session(&again, LP_ROLE_OWNER, "w");
+	assert_int_equal(again.msg.u.welcome.partial_have, HAVE);
+	assert_memory_equal(again.msg.u.welcome.partial, ops[1].digest, 16);
+	assert_int_equal(again.msg.u.welcome.revision, 7);
+	assert_int_equal(again.msg.u.welcome.files, 1);
+	finish(&first);
+	finish(&again);
+}
+
 /* What the apply thread answers when nobody listens any more is released with the rest. */
 static void instance__ends_while_it_lists(void **state)
 {
@@ -441,6 +481,8 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(owner__is_one_at_a_time, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(owner__gets_credit_for_what_was_consumed, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(owner__that_comes_back_hears_what_is_there, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(strangers__make_room_for_the_next, set_up,
 						tear_down),

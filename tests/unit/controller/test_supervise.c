@@ -106,6 +106,7 @@ static void applied__cuts_what_does_not_drain(void **state)
 
 	rig->drain = false;
 	rig->conf.restart.drain_ms = 300;
+	rig->conf.restart.streams_ms = 300;
 	rig_create(rig);
 	lp_sup_start(rig->sup, 1);
 	(void)rig_wait(rig, "settled 1");
@@ -117,6 +118,27 @@ static void applied__cuts_what_does_not_drain(void **state)
 	assert_true(rig_alive(first));
 	(void)rig_wait(rig, "cut 1");
 	rig_until(rig, is_dead, &first);
+	rig_stop(rig);
+}
+
+static void applied__leaves_streams_a_time_of_their_own(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->drain = false;
+	rig->conf.restart.drain_ms = 100;
+	rig->conf.restart.streams_ms = 300;
+	rig_create(rig);
+	lp_sup_start(rig->sup, 1);
+	(void)rig_wait(rig, "settled 1");
+	lp_sup_restart(rig->sup, 1);
+	(void)rig_wait(rig, "cut requests 1");
+	assert_int_equal(rig_count(rig, "end streams"), 0);
+	(void)rig_wait(rig, "end streams 1");
+	assert_int_equal(rig_count(rig, "cut 1"), 0);
+	(void)rig_wait(rig, "cut 1");
+	assert_int_equal(rig_count(rig, "cut requests 1"), 1);
+	assert_int_equal(rig_count(rig, "end streams 1"), 1);
 	rig_stop(rig);
 }
 
@@ -381,6 +403,7 @@ int main(void)
 		RIG_TEST(start__gives_environment_and_clean_descriptors),
 		RIG_TEST(applied__swaps_and_retires_the_old),
 		RIG_TEST(applied__cuts_what_does_not_drain),
+		RIG_TEST(applied__leaves_streams_a_time_of_their_own),
 		RIG_TEST(applied__failing_start_keeps_the_old),
 		RIG_TEST(start__first_failure_is_refused_until_a_change),
 		RIG_TEST(start__unknown_command_is_named),

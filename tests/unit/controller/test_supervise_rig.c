@@ -172,6 +172,16 @@ static void door_cut(void *ctx, uint64_t generation)
 	note(ctx, "cut %" PRIu64, generation);
 }
 
+static void door_cut_requests(void *ctx, uint64_t generation)
+{
+	note(ctx, "cut requests %" PRIu64, generation);
+}
+
+static void door_end_streams(void *ctx, uint64_t generation)
+{
+	note(ctx, "end streams %" PRIu64, generation);
+}
+
 static char *app_argv[] = {(char[]){"python3"}, (char[]){"-S"}, (char[]){"-u"}, (char[]){"app.py"},
 			   NULL};
 
@@ -196,8 +206,10 @@ int rig_setup(void **state)
 						   .timeout_ms = 15000,
 						   .interval_ms = 100,
 						   .settle_ms = 200};
-	rig->conf.restart = (struct lp_conf_restart){
-		.strategy = LP_STRATEGY_SWAP, .grace_ms = 5000, .drain_ms = 5000};
+	rig->conf.restart = (struct lp_conf_restart){.strategy = LP_STRATEGY_SWAP,
+						     .grace_ms = 5000,
+						     .drain_ms = 5000,
+						     .streams_ms = 5000};
 	assert_int_equal(lp_loop_create(&rig->loop, &err), 0);
 	*state = rig;
 	return 0;
@@ -215,7 +227,8 @@ void rig_create(struct rig *rig)
 		.nofile = 256,
 		.ops = {on_output, on_restarted, on_settled, on_failed, on_stopped},
 		.ctx = rig,
-		.door = {rig, door_forward, door_hold, door_refuse, door_cut},
+		.door = {rig, door_forward, door_hold, door_refuse, door_cut, door_cut_requests,
+			 door_end_streams},
 	};
 	struct lp_err err;
 

@@ -46,8 +46,12 @@ static struct lp_wire_op op_of(unsigned op, unsigned kind, const char *path, uns
 
 static void set_content(struct lp_wire_op *op, const void *content, size_t len)
 {
-	struct lp_digest d = lp_digest_of(content, len);
+	struct lp_hasher *hasher = lp_hasher_create();
+	struct lp_digest d;
 
+	lp_hasher_add(hasher, content, len);
+	d = lp_hasher_get(hasher);
+	lp_hasher_destroy(hasher);
 	op->size = len;
 	memcpy(op->digest, d.b, sizeof(op->digest));
 }
@@ -111,6 +115,7 @@ int rig_apply(struct rig *r, const struct lp_wire_op *ops, size_t n)
 	}
 	result = lp_tree_commit(r->tree, lp_tree_revision(r->tree) + 1, &done, &r->err);
 	lp_applied_finish(&done);
+	lp_tree_tidy(r->tree);
 	return result;
 }
 
@@ -164,6 +169,12 @@ const char *app_reads(const struct rig *r, const char *path)
 	return lp_buf_text(&text);
 }
 
+struct lp_digest app_digest(const struct rig *r, const char *path)
+{
+	assert_non_null(app_reads(r, path));
+	return lp_digest_of(text.data, text.len);
+}
+
 unsigned app_mode(const struct rig *r, const char *path)
 {
 	struct stat st;
@@ -190,7 +201,8 @@ size_t rig_staged(const struct rig *r)
 	DIR *dir = opendir(full(r, LP_STATE_DIR "/stage"));
 	size_t n = 0;
 
-	assert_non_null(dir);
+	if (!dir)
+		return 0;
 	while (readdir(dir))
 		n++;
 	(void)closedir(dir);

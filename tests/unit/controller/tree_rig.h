@@ -43,6 +43,8 @@ void app_remove(const struct rig *r, const char *path);
 /* The content of a file, or the target of a link behind "-> "; NULL when there is neither. Borrowed
  * until the next call. */
 const char *app_reads(const struct rig *r, const char *path);
+/* The digest of the same. */
+struct lp_digest app_digest(const struct rig *r, const char *path);
 /* The permission bits with set-id and sticky; 0 when there is nothing. */
 unsigned app_mode(const struct rig *r, const char *path);
 bool app_sees(const struct rig *r, const char *path);

@@ -1,0 +1,63 @@
+/* controller/apply_internal.h: the state of the apply thread, shared by apply.c (queue and thread)
+ * and apply_run.c (what each message does). */
+#ifndef LP_CONTROLLER_APPLY_INTERNAL_H
+#define LP_CONTROLLER_APPLY_INTERNAL_H
+
+#include "controller/apply.h"
+
+#include <pthread.h>
+
+struct queued;
+struct outcome;
+
+struct lp_apply {
+	struct lp_loop *loop;
+	struct lp_tree *tree; /* the apply thread's */
+	struct lp_apply_ops ops;
+	void *ctx;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct queued *first;       /* protected by lock */
+	struct queued *last;        /* protected by lock */
+	bool stop;                  /* protected by lock */
+	uint64_t newest;            /* protected by lock: the epoch that was greeted last */
+	struct lp_tree_state state; /* protected by lock */
+	struct outcome *outcomes;   /* protected by lock: posted and not run yet */
+	/* The changeset under way; the apply thread's. */
+	uint64_t epoch;
+	uint64_t begun_us;
+	bool open;
+	bool failed; /* its failure is reported when it ends */
+	bool deaf;   /* after a resync was asked for: until the next LIST */
+	struct lp_err failure;
+	unsigned untidy; /* how many changesets since lp_tree_tidy; the apply thread's */
+};
+
+/* What a job led to, on its way to the loop's thread. */
+struct outcome {
+	struct lp_post post;
+	struct outcome *prev, *next;
+	struct lp_apply *apply;
+	uint64_t epoch;
+	size_t consumed;
+	bool content;
+	bool greets;  /* the sender's connection: all before it is done */
+	bool is_mute; /* a reply could not be encoded */
+	struct lp_buf *replies;
+	size_t n_replies;
+	size_t cap_replies;
+	struct lp_applied applied;
+	bool has_applied;
+};
+
+/* apply_run.c, in the apply thread. run: does what a message says. lost: what that connection had
+ * begun is dropped. */
+void lp_apply_run(struct lp_apply *a, struct outcome *o, const struct lp_msg *msg);
+void lp_apply_run_lost(struct lp_apply *a);
+
+/* apply.c: whether it is to give up what was begun for a connection, because the thread ends or
+ * because that one was replaced. */
+bool lp_apply_is_over(struct lp_apply *a, uint64_t epoch);
+
+#endif

@@ -1,0 +1,187 @@
+/* controller/apply_run.c: what each message does to the tree, and what is answered. */
+#include "controller/apply_internal.h"
+
+#include "common/base/lp_clock.h"
+#include "common/base/lp_log.h"
+#include "common/base/lp_mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void reply(struct outcome *o, const struct lp_msg *msg)
+{
+	lp_grow(&o->replies, &o->cap_replies, o->n_replies + 1, sizeof(*o->replies));
+	o->replies[o->n_replies] = (struct lp_buf){0};
+	if (lp_msg_encode(msg, &o->replies[o->n_replies]) == 0) {
+		o->n_replies++;
+		return;
+	}
+	lp_log(LP_ERROR, "apply", "a %s message does not fit", lp_msg_name(msg->kind));
+	o->is_mute = true;
+}
+
+static void reply_failed(struct lp_apply *a, struct outcome *o, uint64_t revision)
+{
+	struct lp_msg msg = {.kind = LP_MSG_FAILED};
+
+	msg.u.failed.revision = revision;
+	msg.u.failed.stage = LP_WIRE_STAGE_APPLY;
+	msg.u.failed.resync = true;
+	msg.u.failed.error = lp_bytes_of(a->failure.msg);
+	reply(o, &msg);
+	a->deaf = true;
+}
+
+/* LISTING messages for one path. */
+struct lister {
+	struct outcome *outcome;
+	const struct lp_bytes *path;
+	bool last_path;
+};
+
+static void emit_listing(void *ctx, const struct lp_wire_entry *entries, size_t n, bool more)
+{
+	const struct lister *l = ctx;
+	struct lp_msg msg = {.kind = LP_MSG_LISTING};
+
+	msg.u.listing.path = *l->path;
+	msg.u.listing.more = more;
+	msg.u.listing.last = l->last_path && !more;
+	msg.u.listing.entries = (struct lp_wire_entry *)(uintptr_t)entries;
+	msg.u.listing.n_entries = n;
+	reply(l->outcome, &msg);
+}
+
+static void do_list(struct lp_apply *a, struct outcome *o, const struct lp_msg_list *list)
+{
+	a->deaf = false;
+	for (size_t i = 0; i < list->n_paths && !lp_apply_is_over(a, o->epoch); i++) {
+		struct lister l = {o, &list->paths[i], i + 1 == list->n_paths};
+		LP_AUTO_FREE char *path =
+			lp_xstrndup((const char *)list->paths[i].p, list->paths[i].len);
+		struct lp_err err = {0};
+
+		if (lp_tree_list(a->tree, path, emit_listing, &l, &err) == 0)
+			continue;
+		/* What cannot be read is compared as empty; putting something there will fail with
+		 * the cause. */
+		emit_listing(&l, NULL, 0, false);
+	}
+}
+
+static void fail(struct lp_apply *a, int r)
+{
+	if (r < 0)
+		a->failed = true;
+}
+
+static void do_commit(struct lp_apply *a, struct outcome *o, const struct lp_msg_change *change)
+{
+	static const uint8_t unknown[16];
+	struct lp_msg msg = {.kind = LP_MSG_APPLIED};
+
+	if (!a->failed)
+		fail(a, lp_tree_commit(a->tree, change->revision, &o->applied, &a->failure));
+	else
+		lp_tree_drop(a->tree);
+	a->open = false;
+	if (a->failed) {
+		if (a->failure.code == ENOSPC || a->failure.code == EDQUOT)
+			lp_tree_give_room(a->tree);
+		reply_failed(a, o, change->revision);
+		return;
+	}
+	o->has_applied = true;
+	if (memcmp(change->root, unknown, 16) != 0 &&
+	    memcmp(change->root, o->applied.root.b, 16) != 0) {
+		(void)snprintf(a->failure.msg, sizeof(a->failure.msg),
+			       "the tree differs from the workspace; comparing again");
+		reply_failed(a, o, change->revision);
+		return;
+	}
+	msg.u.applied.revision = change->revision;
+	msg.u.applied.files = o->applied.files;
+	msg.u.applied.bytes = o->applied.bytes;
+	msg.u.applied.took_us = lp_now_us() - a->begun_us;
+	memcpy(msg.u.applied.root, o->applied.root.b, 16);
+	reply(o, &msg);
+}
+
+static void do_change(struct lp_apply *a, struct outcome *o, const struct lp_msg_change *change)
+{
+	if (change->flags & LP_CHANGE_FIRST) {
+		lp_tree_begin(a->tree);
+		a->open = true;
+		a->failed = false;
+		a->begun_us = lp_now_us();
+	} else if (!a->open) {
+		lp_err_say(&a->failure, EBADMSG, "a changeset without a beginning");
+		fail(a, -EBADMSG);
+	}
+	for (size_t i = 0; i < change->n_ops && !a->failed; i++)
+		fail(a, lp_tree_op(a->tree, &change->ops[i], &a->failure));
+	if (change->flags & LP_CHANGE_LAST)
+		do_commit(a, o, change);
+}
+
+static bool is_over(void *ctx)
+{
+	struct lp_apply *a = ctx;
+
+	return lp_apply_is_over(a, a->epoch);
+}
+
+static void do_verify(struct lp_apply *a, struct outcome *o)
+{
+	struct lp_msg msg = {.kind = LP_MSG_VERIFIED};
+	struct lp_bytes paths[LP_VERIFIED_PATHS_MAX];
+	struct lp_verified v;
+
+	if (lp_tree_verify(a->tree, &v, is_over, a) == 0) {
+		for (size_t i = 0; i < v.n_paths; i++)
+			paths[i] = lp_bytes_of(v.paths[i]);
+		msg.u.verified = (struct lp_msg_verified){.files = v.files,
+							  .bytes = v.bytes,
+							  .drifted = v.drifted,
+							  .paths = paths,
+							  .n_paths = v.n_paths};
+		memcpy(msg.u.verified.root, v.root.b, 16);
+		reply(o, &msg);
+	}
+	lp_verified_finish(&v);
+}
+
+/* The content of the operation that came last. */
+static int do_content(struct lp_apply *a, const struct lp_msg *msg)
+{
+	switch (msg->kind) {
+	case LP_MSG_DATA:
+		return lp_tree_data(a->tree, msg->u.data.at, &msg->u.data.content, &a->failure);
+	case LP_MSG_PATCH:
+		return lp_tree_patch(a->tree, &msg->u.patch, &a->failure);
+	case LP_MSG_SKIP:
+		return lp_tree_skip(a->tree, &a->failure);
+	default:
+		return 0;
+	}
+}
+
+void lp_apply_run_lost(struct lp_apply *a)
+{
+	lp_tree_lost(a->tree);
+	a->open = a->failed = a->deaf = false;
+}
+
+void lp_apply_run(struct lp_apply *a, struct outcome *o, const struct lp_msg *msg)
+{
+	if (msg->kind == LP_MSG_LIST)
+		do_list(a, o, &msg->u.list);
+	else if (msg->kind == LP_MSG_VERIFY)
+		do_verify(a, o);
+	else if (a->deaf)
+		return;
+	else if (msg->kind == LP_MSG_CHANGE)
+		do_change(a, o, &msg->u.change);
+	else if (a->open && !a->failed)
+		fail(a, do_content(a, msg));
+}

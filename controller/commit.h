@@ -1,0 +1,91 @@
+/* controller/commit.h: how a staged changeset gets into the tree, and out of it again: the steps on
+ * disk, the index beside them, the journal, and what is kept for taking back. */
+#ifndef LP_CONTROLLER_COMMIT_H
+#define LP_CONTROLLER_COMMIT_H
+
+#include "controller/tree_internal.h"
+
+/* patch_apply.c. apply: writes a patch into its file, what was there
+ * goes to the staging area first. revert: writes that back; old_fd: what apply kept. */
+int lp_patch_apply(struct lp_tree *t, struct lp_staged *s, struct lp_err *err) LP_MUST_USE;
+int lp_patch_revert(int fd, int old_fd) LP_MUST_USE;
+
+/* step.c: the single changes of a directory, each 0 or -errno. A directory that nobody may write to
+ * is opened for the moment: its owner may change a file in it in place, and here that is a rename.
+ */
+int lp_step_mkdir(int fd, const char *name);
+int lp_step_unlink(int fd, const char *name, int flags);
+int lp_step_link(int fd, const char *name, int to_fd, const char *to);
+int lp_step_rename(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
+/* Sets the permission bits of what is at `path` and must be of that type; crosses no link. Returns
+ * 0 or -errno (-ESTALE: it is of another type). */
+int lp_step_mode(struct lp_tree *t, const char *path, mode_t type, mode_t mode);
+/* What says that nothing of ours is at a path: the app removed it or put something else there. */
+bool lp_step_is_not_ours(int r);
+
+/* take.c: moves what the workspace owns at a node and below to where the operation keeps what it
+ * replaces, and takes it out of the index. What the app made there stays, and so do the directories
+ * that hold it. */
+int lp_take(struct lp_tree *t, struct lp_node *top, size_t number, struct lp_err *err) LP_MUST_USE;
+
+/* act.c: does an operation, on disk and in the index; the error names the path. */
+int lp_act_put(struct lp_tree *t, struct lp_staged *s, struct lp_err *err) LP_MUST_USE;
+int lp_act_move(struct lp_tree *t, struct lp_staged *s, struct lp_err *err) LP_MUST_USE;
+int lp_act_delete(struct lp_tree *t, struct lp_staged *s, struct lp_err *err) LP_MUST_USE;
+
+/* was.c: how the index was. note: before the path's entry changes. note_subtree: before a node and
+ * all below is removed. revert: down to the first `keep` of them. changed: remembers a path for
+ * whoever restarts the app because of it. */
+void lp_was_note(struct lp_tree *t, const char *path);
+void lp_was_note_subtree(struct lp_tree *t, struct lp_node *top);
+void lp_was_note_move(struct lp_tree *t, const char *from, char *to);
+void lp_was_revert(struct lp_tree *t, size_t keep);
+void lp_was_forget(struct lp_tree *t);
+void lp_was_changed(struct lp_tree *t, const char *path);
+void lp_was_changed_back(struct lp_tree *t, size_t keep);
+
+/* journal.c: begin: says what the commit is about to do. end: how the index was before. late: both,
+ * for a commit that needs neither for itself, but to be taken back: to t->late. recover:
+ * what an earlier run left in the staging area is taken back, or kept for undo when its commit is
+ * in the log. read: the operations of a journal, to be released with lp_journal_free. */
+struct lp_journal {
+	struct lp_buf bytes;
+	uint64_t id;
+	uint64_t revision;
+	uint64_t revision_before;
+	uint64_t undo_bytes;
+	struct lp_staged *ops; /* owned, with their texts */
+	size_t n_ops;
+	struct lp_rows before;
+	bool is_complete; /* with what was before */
+};
+int lp_journal_begin(struct lp_tree *t, uint64_t revision, struct lp_err *err) LP_MUST_USE;
+int lp_journal_end(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
+int lp_journal_late(struct lp_tree *t, uint64_t revision, struct lp_err *err) LP_MUST_USE;
+int lp_journal_write_late(struct lp_tree *t) LP_MUST_USE;
+int lp_journal_read(struct lp_journal *j, int dir_fd) LP_MUST_USE;
+void lp_journal_free(struct lp_journal *j);
+void lp_journal_recover(struct lp_tree *t);
+
+/* undo.c: takes back on disk what was done of operations; what they replaced is in stage_fd. What
+ * the app has put there meanwhile stays, and what cannot be taken back is seen when the files are
+ * next compared with the index. op: of one. */
+void lp_undo_all(struct lp_tree *t, const struct lp_staged *ops, size_t n);
+void lp_undo_op(struct lp_tree *t, const struct lp_staged *ops, size_t number);
+void lp_undo_keep(struct lp_tree *t, uint64_t revision, uint64_t bytes);
+
+/* undo_keep.c: the commits that can be taken back. open: finds them. keep: the staging area of a
+ * commit that counts becomes its record. keep_later: that of a commit of a single file does when
+ * settle is called, so that nobody waits for it; a crash before only means that it cannot be taken
+ * back. prune: the oldest go until all is within bounds, or all.
+ */
+void lp_undo_keep_later(struct lp_tree *t, uint64_t revision, uint64_t bytes);
+void lp_undo_settle(struct lp_tree *t);
+int lp_undo_open(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
+void lp_undo_prune(struct lp_tree *t, bool all);
+void lp_undo_name(uint64_t id, char out[LP_STAGE_NAME_BYTES]);
+
+/* Hands out the paths that changed, sorted, each once. */
+void lp_applied_paths(struct lp_tree *t, struct lp_applied *out);
+
+#endif

@@ -1,0 +1,217 @@
+/* controller/journal.c: what a commit is about to do, written before it begins, and how the index
+ * was before, written before it counts. Both stay beside what was replaced: they are what a failed
+ * commit, the next start after a crash, and a rollback go by.
+ *
+ * A commit counts when its batch is in the log of what is owned. What a start finds in the staging
+ * area with a journal whose commit is not in the log is taken back: the old state. */
+#include "controller/commit.h"
+
+#include "common/base/lp_fs.h"
+#include "common/base/lp_mem.h"
+
+#include <string.h>
+
+#define JOURNAL_MAX_BYTES ((size_t)1 << 30)
+
+enum {
+	FLAG_STAGED = 1,
+	FLAG_NESTED = 2,
+	FLAG_HAS_WAS = 4,
+	FLAG_IN_PLACE = 8,
+};
+
+static int add_op(struct lp_buf *buf, const struct lp_staged *s)
+{
+	const struct lp_row row = {
+		.kind = LP_ROW_OP,
+		.e = s->e,
+		.ino = s->ino,
+		.sig = s->top,
+		.op = (uint32_t)s->op,
+		.flags = (s->is_staged ? FLAG_STAGED : 0) | (s->is_nested ? FLAG_NESTED : 0) |
+			 (s->has_was ? FLAG_HAS_WAS : 0) | (s->in_place ? FLAG_IN_PLACE : 0),
+		.was_mode = s->was_mode,
+		.path = s->path,
+		.from = s->from,
+	};
+
+	return lp_rows_add(buf, &row);
+}
+
+/* A batch of what the commit is about to do. */
+static int add_ops(const struct lp_tree *t, uint64_t revision, struct lp_buf *buf)
+{
+	const struct lp_batch batch = {.id = t->commit_id + 1,
+				       .revision = revision,
+				       .boot = lp_sig_boot(),
+				       .n_rows = t->n_ops};
+	ssize_t begin = lp_rows_begin(buf);
+	int r = begin < 0 ? (int)begin : 0;
+
+	for (size_t i = 0; i < t->n_ops && r == 0; i++)
+		r = add_op(buf, &t->ops[i]);
+	if (r == 0)
+		lp_rows_end(buf, (size_t)begin, &batch);
+	return r;
+}
+
+/* A batch of how the index was, with the revision of then, too. */
+static int add_before(const struct lp_tree *t, struct lp_buf *buf)
+{
+	const struct lp_batch batch = {.id = t->commit_id + 1,
+				       .revision = t->revision,
+				       .boot = lp_sig_boot(),
+				       .bytes = t->undo_bytes,
+				       .n_rows = t->n_was};
+	ssize_t begin = lp_rows_begin(buf);
+	int r = begin < 0 ? (int)begin : 0;
+
+	for (size_t i = 0; i < t->n_was && r == 0; i++) {
+		const struct lp_was *w = &t->was[i];
+		const struct lp_row row = {
+			.kind = w->kind, .e = w->e, .path = w->path, .from = w->from};
+
+		r = lp_rows_add(buf, &row);
+	}
+	if (r == 0)
+		lp_rows_end(buf, (size_t)begin, &batch);
+	return r;
+}
+
+static int open_journal(const struct lp_tree *t)
+{
+	int fd = openat(t->stage_fd, LP_JOURNAL_NAME,
+			O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int said(int r, struct lp_err *err)
+{
+	return r < 0 ? lp_err_set(err, -r, "%s: the journal cannot be written", LP_STATE_DIR) : 0;
+}
+
+int lp_journal_begin(struct lp_tree *t, uint64_t revision, struct lp_err *err)
+{
+	struct lp_buf buf = {0};
+	int r = add_ops(t, revision, &buf);
+
+	if (r == 0)
+		r = t->journal_fd = open_journal(t);
+	if (r >= 0)
+		r = lp_write_all(t->journal_fd, buf.data, buf.len);
+	else
+		t->journal_fd = -1;
+	lp_buf_finish(&buf);
+	return said(r, err);
+}
+
+int lp_journal_end(struct lp_tree *t, struct lp_err *err)
+{
+	struct lp_buf buf = {0};
+	int r = add_before(t, &buf);
+
+	if (r == 0)
+		r = lp_write_all(t->journal_fd, buf.data, buf.len);
+	lp_buf_finish(&buf);
+	lp_auto_close(&t->journal_fd);
+	t->journal_fd = -1;
+	return said(r, err);
+}
+
+int lp_journal_late(struct lp_tree *t, uint64_t revision, struct lp_err *err)
+{
+	int r;
+
+	t->late.len = 0;
+	r = add_ops(t, revision, &t->late);
+	if (r == 0)
+		r = add_before(t, &t->late);
+	if (r < 0)
+		t->late.len = 0;
+	return said(r, err);
+}
+
+int lp_journal_write_late(struct lp_tree *t)
+{
+	LP_AUTO_CLOSE int fd = open_journal(t);
+
+	return fd < 0 ? fd : lp_write_all(fd, t->late.data, t->late.len);
+}
+
+static void take_op(struct lp_staged *s, const struct lp_row *row)
+{
+	*s = (struct lp_staged){
+		.op = (enum lp_op_kind)row->op,
+		.e = row->e,
+		.path = lp_xstrdup(row->path),
+		.from = row->from[0] ? lp_xstrdup(row->from) : NULL,
+		.ino = row->ino,
+		.top = (size_t)row->sig,
+		.was_mode = row->was_mode & 0777,
+		.is_staged = row->flags & FLAG_STAGED,
+		.is_nested = row->flags & FLAG_NESTED,
+		.has_was = row->flags & FLAG_HAS_WAS,
+		.in_place = row->flags & FLAG_IN_PLACE,
+	};
+}
+
+int lp_journal_read(struct lp_journal *j, int dir_fd)
+{
+	struct lp_rows rows = {0};
+	struct lp_batch batch;
+	struct lp_row row;
+	size_t cap = 0;
+	int r = lp_state_read(dir_fd, LP_JOURNAL_NAME, JOURNAL_MAX_BYTES, &j->bytes);
+
+	j->ops = NULL;
+	j->n_ops = 0;
+	j->is_complete = false;
+	if (r < 0)
+		return r;
+	rows.p = j->bytes.data;
+	rows.len = j->bytes.len;
+	/* Without it the commit had not begun. */
+	if (!lp_rows_batch(&rows, &batch))
+		return -ENODATA;
+	j->id = batch.id;
+	j->revision = batch.revision;
+	while (lp_rows_next(&rows, &row)) {
+		lp_grow(&j->ops, &cap, j->n_ops + 1, sizeof(*j->ops));
+		take_op(&j->ops[j->n_ops++], &row);
+	}
+	j->is_complete = lp_rows_batch(&rows, &batch);
+	j->undo_bytes = j->is_complete ? batch.bytes : 0;
+	j->revision_before = j->is_complete ? batch.revision : 0;
+	j->before = rows;
+	return 0;
+}
+
+void lp_journal_free(struct lp_journal *j)
+{
+	for (size_t i = 0; i < j->n_ops; i++)
+		lp_staged_finish(&j->ops[i]);
+	free(j->ops);
+	j->ops = NULL;
+	j->n_ops = 0;
+	lp_buf_finish(&j->bytes);
+}
+
+void lp_journal_recover(struct lp_tree *t)
+{
+	struct lp_journal j = {0};
+	int r;
+
+	t->stage_fd = lp_open_beneath(t->state_fd, LP_STAGE_DIR, O_RDONLY | O_DIRECTORY, 0);
+	if (t->stage_fd < 0) {
+		t->stage_fd = -1;
+		return;
+	}
+	r = lp_journal_read(&j, t->stage_fd);
+	if (r == 0 && j.id == t->commit_id && j.is_complete)
+		lp_undo_keep(t, j.revision, j.undo_bytes);
+	else if (r == 0 && j.id != t->commit_id)
+		lp_undo_all(t, j.ops, j.n_ops);
+	lp_journal_free(&j);
+	lp_stage_wipe(t);
+}
