@@ -5,19 +5,25 @@
 /* The library's API level; its header asks for it. */
 #define FUSE_USE_VERSION 314
 
+#include "fsmount/closes.h"
 #include "fsmount/fsmount.h"
 #include "fsmount/guard.h"
 #include "fsmount/inode.h"
+#include "fsmount/invalidate.h"
 #include "fsmount/pool.h"
 #include "fsmount/trim.h"
+#include "fsmount/waits.h"
 
 #include <fuse_lowlevel.h>
 #include <limits.h>
 #include <stdint.h>
 
-/* How long the kernel may believe names and attributes without asking: changes made underneath the
- * mount are seen after this. */
-#define LP_FSMOUNT_TIMEOUT_S 1.0
+/* How long the kernel may believe names and attributes without asking: when the owner tells of
+ * changes underneath, and when they have to be noticed like this. A name that is not there is
+ * believed in for less: after a loss of events those are not found one by one. */
+#define LP_FSMOUNT_TOLD_S   3600.0
+#define LP_FSMOUNT_MISSED_S 60.0
+#define LP_FSMOUNT_ASKING_S 1.0
 
 /* An open file or directory in the list of all; embedded in what it is. end closes it, reports it
  * if it was written, and frees it. */
@@ -33,6 +39,11 @@ struct lp_fsmount {
 	char *mountpoint;            /* real path; owned */
 	bool privileged;             /* may mount by itself and act for other users */
 	bool silent;                 /* nothing is reported any more */
+	bool quick;                  /* files are opened and closed without us: see closes.h */
+	bool quick_dirs;             /* so are directories */
+	bool can_expire;             /* names can be made to be looked up again */
+	atomic_int kept_dirs;        /* listings begun, without an open: see ops_dir.c */
+	atomic_bool told;            /* see lp_fsmount_set_told */
 	int proc_fd;                 /* /proc/self/fd */
 	struct fuse_session *se;     /* owns the descriptor of the device */
 	struct lp_inodes inodes;
@@ -41,6 +52,9 @@ struct lp_fsmount {
 	struct lp_pool pool;
 	struct lp_trim trim;
 	struct lp_guard guard;
+	struct lp_closes closes;
+	struct lp_invalidate invalidate;
+	struct lp_waits waits;
 };
 
 /* An open file; its address is the handle that the kernel keeps. The process ids are thread ids, as
@@ -68,9 +82,10 @@ static inline struct lp_inode *lp_fs_inode(struct lp_fsmount *m, fuse_ino_t ino)
 	return ino == FUSE_ROOT_ID ? &m->inodes.root : (struct lp_inode *)(uintptr_t)ino;
 }
 
+/* NULL: none was given, or the file was opened without us. */
 static inline struct lp_handle *lp_fs_handle(const struct fuse_file_info *fi)
 {
-	return (struct lp_handle *)(uintptr_t)fi->fh;
+	return fi == NULL ? NULL : (struct lp_handle *)(uintptr_t)fi->fh;
 }
 
 /* "/proc/self/fd/N" of a descriptor: the way to open, or to give to calls that know only paths,
@@ -96,15 +111,26 @@ void lp_open_remove(struct lp_fsmount *m, struct lp_open *open);
  * never will. */
 void lp_open_end_all(struct lp_fsmount *m);
 
+/* For how many seconds the kernel may believe what it is told now. */
+double lp_fs_timeout(const struct lp_fsmount *m);
+
+/* The kernel is about to be told the attributes st of the inode: when its content is not what the
+ * kernel has seen, what is cached of it is dropped. */
+void lp_fs_tell(struct lp_fsmount *m, struct lp_inode *inode, const struct stat *st);
+
+/* The kernel has changed the directory or file through us and knows that: what it caches is good.
+ */
+void lp_fs_know(struct lp_fsmount *m, struct lp_inode *inode);
+
 /* Fills e with what the kernel wants to know of a looked-up inode. */
-void lp_fs_entry(const struct lp_fsmount *m, struct lp_inode *inode, const struct stat *st,
+void lp_fs_entry(struct lp_fsmount *m, struct lp_inode *inode, const struct stat *st,
 		 struct fuse_entry_param *e);
 
 /* Makes the thread create files as the caller of the request would: its umask always; its user and
  * group when we act for other users, with our own rights kept, because the kernel has checked the
  * caller's already. lp_fs_act_end undoes it. Both keep errno. */
-void lp_fs_act_begin(const struct lp_fsmount *m, fuse_req_t req);
-void lp_fs_act_end(const struct lp_fsmount *m, fuse_req_t req);
+void lp_fs_act_begin(const struct lp_fsmount *m, const struct fuse_ctx *ctx);
+void lp_fs_act_end(const struct lp_fsmount *m, const struct fuse_ctx *ctx);
 
 /* All handlers. */
 extern const struct fuse_lowlevel_ops lp_fs_ops;

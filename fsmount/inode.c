@@ -3,6 +3,7 @@
 
 #include "common/base/lp_clock.h"
 #include "common/base/lp_mem.h"
+#include "fsmount/writing.h"
 
 #include <fcntl.h>
 
@@ -49,6 +50,14 @@ int lp_inodes_init(struct lp_inodes *t, int root_fd)
 	return 0;
 }
 
+static void release(struct lp_inode *inode)
+{
+	lp_writing_destroy(inode->writing);
+	lp_listing_destroy(inode->listing);
+	(void)close(inode->fd);
+	free(inode);
+}
+
 void lp_inodes_finish(struct lp_inodes *t)
 {
 	if (t->buckets == NULL)
@@ -58,12 +67,13 @@ void lp_inodes_finish(struct lp_inodes *t)
 			struct lp_inode *inode = t->buckets[i].first;
 
 			t->buckets[i].first = inode->next;
-			(void)close(inode->fd);
-			free(inode);
+			release(inode);
 		}
 	}
 	free(t->buckets);
 	t->buckets = NULL;
+	lp_writing_destroy(t->root.writing);
+	lp_listing_destroy(t->root.listing);
 	(void)pthread_mutex_destroy(&t->lock);
 }
 
@@ -140,6 +150,7 @@ static struct lp_inode *adopt(struct lp_inodes *t, int path_fd, const struct sta
 		inode->refs++;
 		if (inode->name_tag != tag)
 			rename_locked(inode, fd, tag);
+		inode->named_us = lp_now_us();
 	} else {
 		inode = lp_xcalloc(1, sizeof(*inode));
 		inode->dev = st->st_dev;
@@ -148,6 +159,7 @@ static struct lp_inode *adopt(struct lp_inodes *t, int path_fd, const struct sta
 		inode->fd = lp_take_fd(&fd);
 		inode->refs = 1;
 		inode->name_tag = tag;
+		inode->named_us = lp_now_us();
 		insert_locked(t, inode);
 	}
 	(void)pthread_mutex_unlock(&t->lock);
@@ -160,40 +172,16 @@ struct lp_inode *lp_inode_adopt(struct lp_inodes *t, const struct lp_inode *pare
 	return adopt(t, path_fd, st, tag_of(parent, name));
 }
 
-/* The known inode with a reference when it goes by this very name, otherwise NULL. */
-static struct lp_inode *find_named(struct lp_inodes *t, const struct stat *st, uint64_t tag)
-{
-	struct lp_inode *inode;
-
-	(void)pthread_mutex_lock(&t->lock);
-	inode = find_locked(t, st->st_dev, st->st_ino);
-	if (inode != NULL && inode->name_tag == tag)
-		inode->refs++;
-	else
-		inode = NULL;
-	(void)pthread_mutex_unlock(&t->lock);
-	return inode;
-}
-
 int lp_inode_lookup(struct lp_inodes *t, const struct lp_inode *parent, const char *name,
 		    struct stat *st, struct lp_inode **out)
 {
-	LP_AUTO_CLOSE int fd = -1;
-	uint64_t tag = tag_of(parent, name);
+	LP_AUTO_CLOSE int fd = openat(parent->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
-	if (fstatat(parent->fd, name, st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0)
-		return -errno;
-	if (st->st_dev == t->refused_dev)
-		return -ELOOP;
-	*out = find_named(t, st, tag);
-	if (*out != NULL)
-		return 0;
-	fd = openat(parent->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, st) < 0)
 		return -errno;
 	if (st->st_dev == t->refused_dev)
 		return -ELOOP;
-	*out = adopt(t, lp_take_fd(&fd), st, tag);
+	*out = adopt(t, lp_take_fd(&fd), st, tag_of(parent, name));
 	return 0;
 }
 
@@ -226,10 +214,8 @@ void lp_inode_put(struct lp_inodes *t, struct lp_inode *inode, uint64_t n)
 	if (last)
 		unlink_locked(t, inode);
 	(void)pthread_mutex_unlock(&t->lock);
-	if (last) {
-		(void)close(inode->fd);
-		free(inode);
-	}
+	if (last)
+		release(inode);
 }
 
 static bool same_time(const struct timespec *a, const struct timespec *b)
@@ -237,29 +223,73 @@ static bool same_time(const struct timespec *a, const struct timespec *b)
 	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
 }
 
-bool lp_inode_unchanged(struct lp_inodes *t, struct lp_inode *inode, const struct stat *st)
+enum lp_inode_change lp_inode_compare(struct lp_inodes *t, struct lp_inode *inode,
+				      const struct stat *st)
+{
+	struct lp_stamp now = {
+		.mtime = st->st_mtim, .ctime = st->st_ctim, .size = st->st_size, .valid = true};
+	enum lp_inode_change change = LP_INODE_SAME;
+
+	(void)pthread_mutex_lock(&t->lock);
+	if (!inode->stamp.valid) /* the kernel has nothing of it */
+		change = LP_INODE_SAME;
+	else if (!same_time(&inode->stamp.mtime, &now.mtime) || inode->stamp.size != now.size)
+		change = LP_INODE_CONTENT;
+	else if (!same_time(&inode->stamp.ctime, &now.ctime))
+		change = LP_INODE_ATTR;
+	inode->stamp = now;
+	(void)pthread_mutex_unlock(&t->lock);
+	return change;
+}
+
+bool lp_inode_is_young(const struct stat *st)
 {
 	uint64_t changed_us =
 		(uint64_t)st->st_ctim.tv_sec * 1000000 + (uint64_t)st->st_ctim.tv_nsec / 1000;
-	struct lp_stamp now = {
-		.mtime = st->st_mtim,
-		.ctime = st->st_ctim,
-		.size = st->st_size,
-		.valid = changed_us + RACY_US < lp_wall_us(),
-	};
-	bool same;
+
+	return changed_us + RACY_US >= lp_wall_us();
+}
+
+void lp_inode_missed(struct lp_inodes *t, struct lp_inode *dir)
+{
+	(void)pthread_mutex_lock(&t->lock);
+	dir->missed_us = lp_now_us();
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
+bool lp_inode_is_known_as(struct lp_inodes *t, const struct lp_inode *parent, const char *name,
+			  const struct stat *st)
+{
+	uint64_t tag = tag_of(parent, name);
+	const struct lp_inode *inode;
+	bool known;
 
 	(void)pthread_mutex_lock(&t->lock);
-	same = inode->stamp.valid && same_time(&inode->stamp.mtime, &now.mtime) &&
-	       same_time(&inode->stamp.ctime, &now.ctime) && inode->stamp.size == now.size;
-	inode->stamp = now;
+	inode = find_locked(t, st->st_dev, st->st_ino);
+	known = inode != NULL && inode->name_tag == tag && inode->named_us > parent->missed_us;
 	(void)pthread_mutex_unlock(&t->lock);
-	return same;
+	return known;
 }
 
 static bool only_cached(const struct lp_inode *inode)
 {
 	return inode->type != S_IFDIR && atomic_load(&inode->handles) == 0;
+}
+
+size_t lp_inodes_list(struct lp_inodes *t, size_t *at, struct lp_inode **out, size_t max)
+{
+	size_t n = 0;
+
+	(void)pthread_mutex_lock(&t->lock);
+	while (n == 0 && *at < t->n_buckets) {
+		for (struct lp_inode *it = t->buckets[(*at)++].first; it != NULL && n < max;
+		     it = it->next) {
+			it->refs++;
+			out[n++] = it;
+		}
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+	return n;
 }
 
 size_t lp_inodes_sweep(struct lp_inodes *t, struct lp_inode **out, size_t max)
@@ -280,6 +310,31 @@ size_t lp_inodes_sweep(struct lp_inodes *t, struct lp_inode **out, size_t max)
 	}
 	(void)pthread_mutex_unlock(&t->lock);
 	return n;
+}
+
+struct lp_writing *lp_inode_writing(struct lp_inodes *t, struct lp_inode *inode)
+{
+	struct lp_writing *writing;
+
+	(void)pthread_mutex_lock(&t->lock);
+	if (inode->writing == NULL)
+		inode->writing = lp_writing_create();
+	writing = inode->writing;
+	(void)pthread_mutex_unlock(&t->lock);
+	return writing;
+}
+
+struct lp_listing *lp_inode_listing(struct lp_inodes *t, struct lp_inode *inode,
+				    struct lp_listing *(*create)(void))
+{
+	struct lp_listing *listing;
+
+	(void)pthread_mutex_lock(&t->lock);
+	if (inode->listing == NULL)
+		inode->listing = create();
+	listing = inode->listing;
+	(void)pthread_mutex_unlock(&t->lock);
+	return listing;
 }
 
 size_t lp_inodes_count(struct lp_inodes *t)

@@ -7,7 +7,9 @@
 #include "common/base/lp_path.h"
 #include "fsmount/attach.h"
 #include "fsmount/fs.h"
+#include "fsmount/holders.h"
 #include "fsmount/report.h"
+#include "fsmount/writers.h"
 
 #include <fcntl.h>
 #include <stdarg.h>
@@ -148,6 +150,7 @@ static void on_session_ended(void *ctx)
 {
 	struct lp_fsmount *m = ctx;
 
+	lp_closes_settle(&m->closes);
 	lp_open_end_all(m);
 	if (m->opts.on_ended != NULL)
 		m->opts.on_ended(m->opts.ctx);
@@ -155,14 +158,16 @@ static void on_session_ended(void *ctx)
 
 /* Unmounts, if it is still our mount that is there: it may have been unmounted by somebody, or
  * another one put on top. Returns 0 or -EBUSY when it could only be detached. */
-static int unmount(const struct lp_fsmount *m)
+static int unmount(struct lp_fsmount *m)
 {
 	dev_t dev = m->inodes.refused_dev;
 
 	if (dev == 0 || lp_attach_dev(m->mountpoint) != dev)
 		return 0;
-	if (lp_attach_unmount(m->mountpoint, false, NULL) == 0)
-		return 0;
+	do {
+		if (lp_attach_unmount(m->mountpoint, false, NULL) == 0)
+			return 0;
+	} while (lp_closes_drain(&m->closes) > 0); /* those keep it busy */
 	(void)lp_attach_unmount(m->mountpoint, true, NULL);
 	return -EBUSY;
 }
@@ -189,16 +194,27 @@ static int attach(struct lp_fsmount *m, struct lp_err *err)
 static int serve(struct lp_fsmount *m, struct lp_err *err)
 {
 	struct rlimit limit = {.rlim_cur = 1024};
+	/* With a barrier the caller's close has to wait for us. */
+	bool quick = m->privileged && m->opts.barrier == NULL && lp_writers_probe(m->opts.root_fd);
 	int r = attach(m, err);
 
 	if (r < 0)
 		return r;
 	(void)lp_raise_nofile();
 	(void)getrlimit(RLIMIT_NOFILE, &limit);
-	r = lp_trim_start(&m->trim, m, (size_t)limit.rlim_cur, err);
-	if (r < 0)
-		return r;
-	return lp_pool_start(&m->pool, m->se, on_session_ended, m, err);
+	if (m->opts.barrier != NULL)
+		lp_waits_start(&m->waits, m);
+	if (quick)
+		r = lp_closes_open(&m->closes, m, err);
+	if (r == 0)
+		r = lp_trim_start(&m->trim, m, (size_t)limit.rlim_cur, err);
+	if (r == 0)
+		r = lp_invalidate_start(&m->invalidate, m, err);
+	if (r == 0)
+		r = lp_pool_start(&m->pool, m->se, on_session_ended, m, err);
+	if (r == 0 && m->quick)
+		r = lp_closes_start(&m->closes, err);
+	return r;
 }
 
 int lp_fsmount_start(struct lp_fsmount **out, const struct lp_fsmount_opts *opts,
@@ -237,20 +253,29 @@ int lp_fsmount_start(struct lp_fsmount **out, const struct lp_fsmount_opts *opts
 	return 0;
 }
 
+void lp_fsmount_set_told(struct lp_fsmount *m, bool told)
+{
+	atomic_store(&m->told, told);
+}
+
+void lp_fsmount_invalidate(struct lp_fsmount *m, const char *path)
+{
+	lp_invalidate_path(&m->invalidate, path);
+}
+
+void lp_fsmount_drain(struct lp_fsmount *m)
+{
+	lp_closes_sync(&m->closes);
+}
+
 int lp_fsmount_stop(struct lp_fsmount *m)
 {
-	int r;
+	return lp_fsmount_stop_explain(m, NULL);
+}
 
-	if (m == NULL)
-		return 0;
-	lp_pool_mute(&m->pool);
-	lp_trim_stop(&m->trim);
-	r = unmount(m);
-	lp_pool_stop(&m->pool);
-	/* The kernel drops the RELEASE of what was closed in the last moment. In a busy mount it is
-	 * not told from what is still being written. */
-	m->silent = r < 0;
-	lp_open_end_all(m);
+static void release(struct lp_fsmount *m)
+{
+	lp_closes_finish(&m->closes);
 	if (m->se != NULL)
 		fuse_session_destroy(m->se);
 	lp_inodes_finish(&m->inodes);
@@ -261,5 +286,28 @@ int lp_fsmount_stop(struct lp_fsmount *m)
 	free((char *)(uintptr_t)m->opts.root_path);
 	free(m->mountpoint);
 	free(m);
+}
+
+int lp_fsmount_stop_explain(struct lp_fsmount *m, struct lp_err *who)
+{
+	int r;
+
+	if (m == NULL)
+		return 0;
+	lp_pool_mute(&m->pool);
+	lp_waits_stop(&m->waits);
+	lp_invalidate_stop(&m->invalidate);
+	lp_trim_stop(&m->trim);
+	lp_closes_stop(&m->closes);
+	r = unmount(m);
+	if (r < 0 && who != NULL)
+		(void)lp_holders_name(m->inodes.refused_dev, m->mountpoint, who);
+	lp_pool_stop(&m->pool);
+	/* The kernel drops the RELEASE of what was closed in the last moment. In a busy mount it is
+	 * not told from what is still being written. */
+	m->silent = r < 0;
+	lp_closes_settle(&m->closes);
+	lp_open_end_all(m);
+	release(m);
 	return r;
 }

@@ -30,10 +30,17 @@ static const unsigned int CAPS_WANTED =
  * away with a SETATTR instead.
  * SPLICE_READ: costs each small request a system call more, and made no write measured faster.
  * SPLICE_WRITE (wanted) makes reads of large files three times as fast.
+ * AUTO_INVAL_DATA: drops what is cached of a file after each write of ours, whose time the kernel
+ * does not know; EXPLICIT_INVAL_DATA (wanted) leaves that to us: see invalidate.h.
  * POSIX_LOCKS, FLOCK_LOCKS (off without handlers): locks are kept by the kernel for everybody who
  * uses the mount. Passed on, each waiting locker would hold a thread of ours. */
 static const unsigned int CAPS_UNWANTED =
 	FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_SPLICE_READ;
+
+/* What files that are opened without us need. ATOMIC_O_TRUNC must be off with it: nobody would see
+ * the flag. */
+static const unsigned int CAPS_QUICK =
+	FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_EXPLICIT_INVAL_DATA;
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -41,6 +48,14 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 
 	conn->want |= conn->capable & CAPS_WANTED;
 	conn->want &= ~CAPS_UNWANTED;
+	if ((conn->capable & FUSE_CAP_EXPLICIT_INVAL_DATA) != 0)
+		conn->want = (conn->want & ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA) |
+			     FUSE_CAP_EXPLICIT_INVAL_DATA;
+	m->quick = m->closes.opened && (conn->capable & CAPS_QUICK) == CAPS_QUICK;
+	m->can_expire = (conn->capable & FUSE_CAP_EXPIRE_ONLY) != 0;
+	m->quick_dirs = (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
+	if (m->quick)
+		conn->want = (conn->want & ~(unsigned)FUSE_CAP_ATOMIC_O_TRUNC) | CAPS_QUICK;
 	conn->max_background = MAX_BACKGROUND;
 	conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
 	lp_pool_set_ready(&m->pool);
@@ -81,6 +96,7 @@ const struct fuse_lowlevel_ops lp_fs_ops = {
 	.readdirplus = lp_op_readdirplus,
 	.releasedir = lp_op_releasedir,
 	.fsyncdir = lp_op_fsyncdir,
+	.ioctl = lp_op_ioctl,
 };
 
 struct lp_fd_path lp_fs_fd_path(int fd)
@@ -141,16 +157,36 @@ void lp_open_end_all(struct lp_fsmount *m)
 		m->open->end(m, m->open);
 }
 
-void lp_fs_entry(const struct lp_fsmount *m, struct lp_inode *inode, const struct stat *st,
+double lp_fs_timeout(const struct lp_fsmount *m)
+{
+	return atomic_load(&m->told) ? LP_FSMOUNT_TOLD_S : LP_FSMOUNT_ASKING_S;
+}
+
+void lp_fs_tell(struct lp_fsmount *m, struct lp_inode *inode, const struct stat *st)
+{
+	if (lp_inode_compare(&m->inodes, inode, st) == LP_INODE_CONTENT)
+		lp_invalidate_inode(&m->invalidate, inode);
+}
+
+void lp_fs_know(struct lp_fsmount *m, struct lp_inode *inode)
+{
+	struct stat st;
+
+	if (fstat(inode->fd, &st) == 0)
+		(void)lp_inode_compare(&m->inodes, inode, &st);
+}
+
+void lp_fs_entry(struct lp_fsmount *m, struct lp_inode *inode, const struct stat *st,
 		 struct fuse_entry_param *e)
 {
 	_Static_assert(sizeof(fuse_ino_t) >= sizeof(uintptr_t), "inode numbers hold pointers");
 
+	lp_fs_tell(m, inode, st);
 	*e = (struct fuse_entry_param){
 		.ino = inode == &m->inodes.root ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)inode,
 		.attr = *st,
-		.attr_timeout = LP_FSMOUNT_TIMEOUT_S,
-		.entry_timeout = LP_FSMOUNT_TIMEOUT_S,
+		.attr_timeout = lp_fs_timeout(m),
+		.entry_timeout = lp_fs_timeout(m),
 	};
 }
 
@@ -173,9 +209,8 @@ static void raise_capabilities(void)
 	(void)syscall(SYS_capset, &header, data);
 }
 
-void lp_fs_act_begin(const struct lp_fsmount *m, fuse_req_t req)
+void lp_fs_act_begin(const struct lp_fsmount *m, const struct fuse_ctx *ctx)
 {
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	int saved = errno;
 
 	/* Our threads share no umask with the process: see pool.c. */
@@ -188,11 +223,11 @@ void lp_fs_act_begin(const struct lp_fsmount *m, fuse_req_t req)
 	errno = saved;
 }
 
-void lp_fs_act_end(const struct lp_fsmount *m, fuse_req_t req)
+void lp_fs_act_end(const struct lp_fsmount *m, const struct fuse_ctx *ctx)
 {
 	int saved = errno;
 
-	if (is_other_user(m, fuse_req_ctx(req))) {
+	if (is_other_user(m, ctx)) {
 		(void)setfsuid(geteuid());
 		(void)setfsgid(getegid());
 	}

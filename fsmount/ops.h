@@ -29,6 +29,9 @@ void lp_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 void lp_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
 		    size_t size, int flags);
 void lp_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+void lp_op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
+		 struct fuse_file_info *fi, unsigned int flags, const void *in, size_t in_size,
+		 size_t out_size);
 
 /* ops_file.c: opening and closing */
 void lp_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
@@ -36,6 +39,27 @@ void lp_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
 		  struct fuse_file_info *fi);
 void lp_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void lp_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+
+/* A file that was just made in dir, and what became of it. */
+struct lp_created {
+	struct lp_fsmount *m;
+	struct lp_inode *dir;
+	const char *name; /* "": it has none */
+	struct stat st;
+	struct lp_inode *inode; /* a reference, for the kernel */
+	struct lp_handle *h;    /* NULL: opened without us */
+};
+
+/* Takes in a file that was made: fd (taken) is open as fi says, whose answer it fills. Returns 0 or
+ * -errno. uncreate undoes it for a kernel that did not take the answer; the file stays. */
+int lp_file_created(struct lp_created *c, const struct fuse_ctx *ctx, int fd,
+		    struct fuse_file_info *fi) LP_MUST_USE;
+void lp_file_uncreate(struct lp_created *c);
+
+/* ops_raw.c: requests that the library does not know. Answers it and returns true, or returns
+ * false.
+ */
+bool lp_op_raw(struct lp_fsmount *m, const void *request, size_t len);
 
 /* ops_io.c: content */
 void lp_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);

@@ -1,5 +1,6 @@
 /* fsmount/ops_attr.c: handlers for attributes: stat, chmod and friends, links' targets, extended
  * attributes. */
+#include "fsmount/io.h"
 #include "fsmount/ops.h"
 #include "fsmount/report.h"
 
@@ -16,10 +17,12 @@ void lp_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct stat st;
 
 	(void)fi;
-	if (fstat(lp_fs_inode(m, ino)->fd, &st) < 0)
+	if (fstat(lp_fs_inode(m, ino)->fd, &st) < 0) {
 		(void)fuse_reply_err(req, errno);
-	else
-		(void)fuse_reply_attr(req, &st, LP_FSMOUNT_TIMEOUT_S);
+		return;
+	}
+	lp_fs_tell(m, lp_fs_inode(m, ino), &st);
+	(void)fuse_reply_attr(req, &st, lp_fs_timeout(m));
 }
 
 static int set_mode(const struct lp_inode *inode, mode_t mode, const struct lp_handle *h)
@@ -39,12 +42,18 @@ static int set_owner(const struct lp_inode *inode, const struct stat *attr, int 
 											  : 0;
 }
 
-static int set_size(const struct lp_inode *inode, off_t size, const struct lp_handle *h)
+static int set_size(fuse_req_t req, fuse_ino_t ino, off_t size, const struct fuse_file_info *fi)
 {
-	struct lp_fd_path path = lp_fs_fd_path(inode->fd);
-	int r = h != NULL ? ftruncate(h->fd, size) : truncate(path.text, size);
+	struct lp_io_change change = {.to_end = true, .pid = fuse_req_ctx(req)->pid};
+	struct lp_io io;
+	int r = lp_io_begin(&io, lp_fs_of(req), ino, fi);
 
-	return r < 0 ? -errno : 0;
+	if (r < 0)
+		return r;
+	change.at = io.w->size < (uint64_t)size ? io.w->size : (uint64_t)size;
+	r = ftruncate(io.fd, size) < 0 ? -errno : 0;
+	lp_io_end(&io, r < 0 ? NULL : &change);
+	return r;
 }
 
 static struct timespec new_time(struct timespec value, bool set, bool now)
@@ -71,46 +80,47 @@ static const int SETS_OWNER = FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID;
 static const int SETS_MTIME = FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW;
 static const int SETS_ATIME = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW;
 
-/* In the order in which one may undo another: a change of owner or size drops set-id bits, a change
- * of size sets times. */
-static int set_attributes(const struct lp_inode *inode, const struct stat *attr, int to_set,
-			  const struct lp_handle *h)
+/* All but the size, in the order in which one may undo another: a change of owner drops set-id
+ * bits. */
+static int set_attributes(struct lp_fsmount *m, struct lp_inode *inode, const struct stat *attr,
+			  int to_set, const struct lp_handle *h)
 {
+	struct lp_io io;
 	int r = 0;
 
+	lp_io_begin_attr(&io, m, inode);
 	if ((to_set & SETS_OWNER) != 0)
 		r = set_owner(inode, attr, to_set);
-	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE) != 0)
-		r = set_size(inode, attr->st_size, h);
 	if (r == 0 && (to_set & FUSE_SET_ATTR_MODE) != 0)
 		r = set_mode(inode, attr->st_mode, h);
 	if (r == 0 && (to_set & (SETS_ATIME | SETS_MTIME)) != 0)
 		r = set_times(inode, attr, to_set);
+	lp_io_end_attr(&io);
 	return r;
 }
 
+/* The size comes first: a change of it drops set-id bits and sets times. */
 void lp_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		   struct fuse_file_info *fi)
 {
 	struct lp_fsmount *m = lp_fs_of(req);
 	struct lp_inode *inode = lp_fs_inode(m, ino);
-	struct lp_handle *h = fi != NULL ? lp_fs_handle(fi) : NULL;
 	const int reported = SETS_OWNER | SETS_MTIME | FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_SIZE;
-	bool resized = (to_set & FUSE_SET_ATTR_SIZE) != 0;
 	struct stat st;
-	int r = set_attributes(inode, attr, to_set, h);
+	int r = 0;
 
+	if ((to_set & FUSE_SET_ATTR_SIZE) != 0)
+		r = set_size(req, ino, attr->st_size, fi);
+	if (r == 0)
+		r = set_attributes(m, inode, attr, to_set, lp_fs_handle(fi));
 	if (r < 0 || fstat(inode->fd, &st) < 0) {
 		(void)fuse_reply_err(req, r < 0 ? -r : errno);
 		return;
 	}
-	if (resized && h != NULL)
-		lp_report_touched(h, fuse_req_ctx(req)->pid);
-	else if (resized && atomic_load(&inode->writers) > 0)
-		atomic_store(&inode->dirty, true);
+	(void)lp_inode_compare(&m->inodes, inode, &st);
 	if ((to_set & reported) != 0)
 		lp_report_settled(m, inode);
-	(void)fuse_reply_attr(req, &st, LP_FSMOUNT_TIMEOUT_S);
+	(void)fuse_reply_attr(req, &st, lp_fs_timeout(m));
 }
 
 void lp_op_readlink(fuse_req_t req, fuse_ino_t ino)

@@ -7,14 +7,21 @@
 #include <fcntl.h>
 #include <string.h>
 
-/* An open directory. The kernel lists through one handle from one thread at a time, but not every
- * user of the protocol need do so. */
-struct listing {
-	struct lp_open open;
+/* A listing under way: of one that has the directory open; or where the kernel opens directories
+ * without us, of one at a time who is amid it, whoever that is. The position is one of the file
+ * system below, so that another who goes on elsewhere gets what he would have got below. */
+struct lp_listing {
+	struct lp_open open; /* unused without an open */
 	pthread_mutex_t lock;
-	DIR *dir;
+	DIR *dir;            /* NULL: to be opened */
 	struct dirent *next; /* read, but did not fit the last answer */
 	off_t off;           /* where `dir` stands */
+};
+
+enum {
+	/* So many that were begun and not read to their end are kept open; more are opened anew for
+	 * each answer. */
+	MAX_KEPT = 64,
 };
 
 /* One answer in the making. */
@@ -23,43 +30,82 @@ struct page {
 	char *data;
 	size_t len;
 	size_t cap;
+	bool plus; /* with attributes */
 };
 
-static struct listing *listing_of(const struct fuse_file_info *fi)
+static struct lp_listing *listing_of(const struct fuse_file_info *fi)
 {
-	return (struct listing *)(uintptr_t)fi->fh;
+	return (struct lp_listing *)(uintptr_t)fi->fh;
 }
 
-static void end_listing(struct lp_fsmount *m, struct listing *l)
+static struct lp_listing *create_listing(void)
 {
-	(void)closedir(l->dir);
-	lp_open_remove(m, &l->open);
+	struct lp_listing *l = lp_xcalloc(1, sizeof(*l));
+
+	(void)pthread_mutex_init(&l->lock, NULL);
+	return l;
+}
+
+static void close_dir(struct lp_listing *l)
+{
+	if (l->dir != NULL)
+		(void)closedir(l->dir);
+	l->dir = NULL;
+	l->next = NULL;
+	l->off = 0;
+}
+
+void lp_listing_destroy(struct lp_listing *l)
+{
+	if (l == NULL)
+		return;
+	close_dir(l);
 	(void)pthread_mutex_destroy(&l->lock);
 	free(l);
 }
 
+/* Returns 0 or -errno. */
+static int open_dir(struct lp_listing *l, const struct lp_inode *inode)
+{
+	LP_AUTO_CLOSE int fd = openat(inode->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	l->dir = fd < 0 ? NULL : fdopendir(fd);
+	if (l->dir == NULL)
+		return -errno;
+	(void)lp_take_fd(&fd);
+	return 0;
+}
+
+static void end_listing(struct lp_fsmount *m, struct lp_listing *l)
+{
+	lp_open_remove(m, &l->open);
+	lp_listing_destroy(l);
+}
+
 static void end_open(struct lp_fsmount *m, struct lp_open *open)
 {
-	end_listing(m, LP_CONTAINER_OF(open, struct listing, open));
+	end_listing(m, LP_CONTAINER_OF(open, struct lp_listing, open));
 }
 
 void lp_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct lp_fsmount *m = lp_fs_of(req);
 	struct lp_inode *inode = lp_fs_inode(m, ino);
-	LP_AUTO_CLOSE int fd = lp_fs_reopen(m, inode->fd, O_RDONLY | O_DIRECTORY);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct listing *l;
+	struct lp_listing *l;
+	int r;
 
-	if (dir == NULL) {
-		(void)fuse_reply_err(req, fd < 0 ? -fd : errno);
+	if (m->quick_dirs) {
+		(void)fuse_reply_err(req, ENOSYS); /* the kernel does not ask again */
 		return;
 	}
-	(void)lp_take_fd(&fd);
-	l = lp_xcalloc(1, sizeof(*l));
-	(void)pthread_mutex_init(&l->lock, NULL);
+	l = create_listing();
+	r = open_dir(l, inode);
+	if (r < 0) {
+		lp_listing_destroy(l);
+		(void)fuse_reply_err(req, -r);
+		return;
+	}
 	l->open.end = end_open;
-	l->dir = dir;
 	lp_open_add(m, &l->open, inode);
 	fi->fh = (uint64_t)(uintptr_t)l;
 	if (fuse_reply_open(req, fi) == -ENOENT)
@@ -111,11 +157,12 @@ static bool add_plain(struct page *p, const struct dirent *de)
 	return true;
 }
 
-/* Adds entries from off on until the page is full or the directory ends. Returns 0, or -errno when
- * not even one could be read. */
-static int fill(struct page *p, struct listing *l, off_t off, bool plus)
+/* Adds entries from off on until the page is full or the directory ends, which *end says. Returns
+ * 0, or -errno when not even one could be read. */
+static int fill(struct page *p, struct lp_listing *l, const struct lp_inode *inode, off_t off,
+		bool *end)
 {
-	if (off != l->off) {
+	if (off != l->off || off == 0) {
 		seekdir(l->dir, off);
 		l->next = NULL;
 		l->off = off;
@@ -127,29 +174,59 @@ static int fill(struct page *p, struct listing *l, off_t off, bool plus)
 			errno = 0;
 			de = readdir(l->dir);
 		}
-		if (de == NULL)
+		if (de == NULL) {
+			*end = true;
 			return p->len == 0 ? -errno : 0;
+		}
 		l->next = de;
-		if (!(plus ? add_plus(p, l->open.inode, de) : add_plain(p, de)))
+		if (!(p->plus ? add_plus(p, inode, de) : add_plain(p, de)))
 			return 0;
 		l->next = NULL;
 		l->off = de->d_off;
 	}
 }
 
-static void list(fuse_req_t req, size_t size, off_t off, const struct fuse_file_info *fi, bool plus)
+/* The same with the listing's lock held, for a directory that may have to be opened. */
+static int fill_locked(struct page *p, struct lp_listing *l, struct lp_inode *inode, off_t off,
+		       bool ours)
 {
-	struct listing *l = listing_of(fi);
+	struct lp_fsmount *m = lp_fs_of(p->req);
+	bool end = false;
+	int r = 0;
+
+	if (l->dir == NULL) {
+		r = open_dir(l, inode);
+		if (r == 0 && ours)
+			(void)atomic_fetch_add(&m->kept_dirs, 1);
+	}
+	if (r == 0)
+		r = l->dir == NULL ? -EIO : fill(p, l, inode, off, &end);
+	if (ours && l->dir != NULL && (end || r < 0 || atomic_load(&m->kept_dirs) > MAX_KEPT)) {
+		close_dir(l);
+		(void)atomic_fetch_sub(&m->kept_dirs, 1);
+	}
+	return r;
+}
+
+static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		 const struct fuse_file_info *fi, bool plus)
+{
+	struct lp_fsmount *m = lp_fs_of(req);
+	struct lp_inode *inode = lp_fs_inode(m, ino);
+	struct lp_listing *l = listing_of(fi);
+	bool ours = l == NULL;
 	char *data = malloc(size);
-	struct page p = {.req = req, .data = data, .cap = size};
+	struct page p = {.req = req, .data = data, .cap = size, .plus = plus};
 	int r;
 
 	if (data == NULL) {
 		(void)fuse_reply_err(req, ENOMEM);
 		return;
 	}
+	if (ours)
+		l = lp_inode_listing(&m->inodes, inode, create_listing);
 	(void)pthread_mutex_lock(&l->lock);
-	r = fill(&p, l, off, plus);
+	r = fill_locked(&p, l, inode, off, ours);
 	(void)pthread_mutex_unlock(&l->lock);
 	if (r < 0)
 		(void)fuse_reply_err(req, -r);
@@ -161,28 +238,31 @@ static void list(fuse_req_t req, size_t size, off_t off, const struct fuse_file_
 void lp_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		   struct fuse_file_info *fi)
 {
-	(void)ino;
-	list(req, size, off, fi, false);
+	list(req, ino, size, off, fi, false);
 }
 
 void lp_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		       struct fuse_file_info *fi)
 {
-	(void)ino;
-	list(req, size, off, fi, true);
+	list(req, ino, size, off, fi, true);
 }
 
 void lp_op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	end_listing(lp_fs_of(req), listing_of(fi));
+	if (listing_of(fi) != NULL)
+		end_listing(lp_fs_of(req), listing_of(fi));
 	(void)fuse_reply_err(req, 0);
 }
 
 void lp_op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	int fd = dirfd(listing_of(fi)->dir);
+	struct lp_inode *inode = lp_fs_inode(lp_fs_of(req), ino);
+	LP_AUTO_CLOSE int fd = openat(inode->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	(void)ino;
-	(void)fuse_reply_err(req, (datasync != 0 ? fdatasync(fd) : fsync(fd)) < 0 ? errno : 0);
+	(void)fi;
+	if (fd < 0 || (datasync != 0 ? fdatasync(fd) : fsync(fd)) < 0)
+		(void)fuse_reply_err(req, errno);
+	else
+		(void)fuse_reply_err(req, 0);
 }

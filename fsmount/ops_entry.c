@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Answers with a looked-up inode; the reference goes to the kernel if it takes the answer. */
 static void reply_entry(fuse_req_t req, struct lp_inode *inode, const struct stat *st)
@@ -16,8 +17,9 @@ static void reply_entry(fuse_req_t req, struct lp_inode *inode, const struct sta
 		lp_inode_put(&m->inodes, inode, 1);
 }
 
-/* Answers a request that made parent/name and reports it. */
-static void reply_made(fuse_req_t req, const struct lp_inode *parent, const char *name,
+/* Answers a request that made parent/name and reports it; what is being written is reported when it
+ * is closed. */
+static void reply_made(fuse_req_t req, struct lp_inode *parent, const char *name,
 		       enum lp_event_kind kind)
 {
 	struct lp_fsmount *m = lp_fs_of(req);
@@ -25,7 +27,9 @@ static void reply_made(fuse_req_t req, const struct lp_inode *parent, const char
 	struct stat st;
 	int r = lp_fs_lookup(m, parent, name, &st, &inode);
 
-	lp_report_entry(m, parent, name, kind);
+	lp_fs_know(m, parent);
+	if (r < 0 || !lp_report_is_pending(inode))
+		lp_report_entry(m, parent, name, kind);
 	if (r < 0) {
 		(void)fuse_reply_err(req, -r);
 		return;
@@ -36,12 +40,21 @@ static void reply_made(fuse_req_t req, const struct lp_inode *parent, const char
 void lp_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct lp_fsmount *m = lp_fs_of(req);
-	struct fuse_entry_param none = {.entry_timeout = LP_FSMOUNT_TIMEOUT_S};
+	struct fuse_entry_param none = {.entry_timeout = LP_FSMOUNT_ASKING_S};
 	struct lp_inode *inode;
 	struct stat st;
-	int r = lp_fs_lookup(m, lp_fs_inode(m, parent), name, &st, &inode);
+	int r;
 
+	/* open_by_handle_at(2) of what the kernel has forgotten: the number may be of anything. */
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+		(void)fuse_reply_err(req, ESTALE);
+		return;
+	}
+	r = lp_fs_lookup(m, lp_fs_inode(m, parent), name, &st, &inode);
 	if (r == -ENOENT) {
+		if (atomic_load(&m->told))
+			none.entry_timeout = LP_FSMOUNT_MISSED_S;
+		lp_inode_missed(&m->inodes, lp_fs_inode(m, parent));
 		(void)fuse_reply_entry(req, &none); /* lets the kernel remember it for a while */
 		return;
 	}
@@ -75,9 +88,9 @@ void lp_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mod
 	struct lp_inode *dir = lp_fs_inode(m, parent);
 	int r;
 
-	lp_fs_act_begin(m, req);
+	lp_fs_act_begin(m, fuse_req_ctx(req));
 	r = mknodat(dir->fd, name, mode, rdev);
-	lp_fs_act_end(m, req);
+	lp_fs_act_end(m, fuse_req_ctx(req));
 	if (r < 0)
 		(void)fuse_reply_err(req, errno);
 	else
@@ -90,9 +103,9 @@ void lp_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mod
 	struct lp_inode *dir = lp_fs_inode(m, parent);
 	int r;
 
-	lp_fs_act_begin(m, req);
+	lp_fs_act_begin(m, fuse_req_ctx(req));
 	r = mkdirat(dir->fd, name, mode);
-	lp_fs_act_end(m, req);
+	lp_fs_act_end(m, fuse_req_ctx(req));
 	if (r < 0)
 		(void)fuse_reply_err(req, errno);
 	else
@@ -105,9 +118,9 @@ void lp_op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const 
 	struct lp_inode *dir = lp_fs_inode(m, parent);
 	int r;
 
-	lp_fs_act_begin(m, req);
+	lp_fs_act_begin(m, fuse_req_ctx(req));
 	r = symlinkat(target, dir->fd, name);
-	lp_fs_act_end(m, req);
+	lp_fs_act_end(m, fuse_req_ctx(req));
 	if (r < 0)
 		(void)fuse_reply_err(req, errno);
 	else
@@ -136,6 +149,7 @@ static void remove_entry(fuse_req_t req, fuse_ino_t parent, const char *name, in
 		(void)fuse_reply_err(req, errno);
 		return;
 	}
+	lp_fs_know(m, dir);
 	lp_report_entry(m, dir, name, LP_EVENT_CHANGED);
 	(void)fuse_reply_err(req, 0);
 }
@@ -181,6 +195,8 @@ void lp_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_
 		(void)fuse_reply_err(req, errno);
 		return;
 	}
+	lp_fs_know(m, dir);
+	lp_fs_know(m, new_dir);
 	if ((flags & RENAME_EXCHANGE) != 0)
 		report_arrival(m, dir, name);
 	else

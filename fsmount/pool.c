@@ -3,7 +3,7 @@
  * The library's own loop is not used: it cannot be made to end while processes keep a lazily
  * unmounted file system busy. These threads wait for requests in a blocking read, which wakes
  * exactly one of them at no further cost, and are cancelled only there. */
-#include "fsmount/fs.h"
+#include "fsmount/ops.h"
 
 #include <sched.h>
 #include <signal.h>
@@ -101,7 +101,7 @@ static void serve(struct worker *w)
 		r = fuse_session_receive_buf(se, &w->buf);
 		(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &off);
 		end_wait(w, r > 0);
-		if (r > 0)
+		if (r > 0 && !lp_op_raw(w->pool->ctx, w->buf.mem, w->buf.size))
 			fuse_session_process_buf(se, &w->buf);
 		else if (r != -EINTR && r != -EAGAIN)
 			return; /* unmounted, or the connection is broken */

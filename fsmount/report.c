@@ -11,6 +11,7 @@
 
 #include "common/base/lp_clock.h"
 #include "common/base/lp_path.h"
+#include "fsmount/writing.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -53,17 +54,15 @@ static int check_deleted(const struct lp_fsmount *m, const struct lp_inode *inod
 	return -ENOENT;
 }
 
-int lp_report_path(const struct lp_fsmount *m, const struct lp_inode *inode, char out[PATH_MAX])
+/* Writes the path as /proc has it, relative to the workspace; that of a name that is gone ends in
+ * DELETED. Returns its length, or -ENOENT when it leads out of the workspace. */
+static ssize_t path_in_proc(const struct lp_fsmount *m, const struct lp_inode *inode,
+			    char out[PATH_MAX])
 {
 	char root[PATH_MAX];
 	ssize_t root_len;
 	ssize_t len;
-	size_t tail = sizeof(DELETED) - 1;
 
-	if (inode == &m->inodes.root) {
-		out[0] = '\0';
-		return 0;
-	}
 	/* Asked each time: the workspace itself may be renamed, and both have to fit. */
 	root_len = path_of_fd(m, m->opts.root_fd, root);
 	len = path_of_fd(m, inode->fd, out);
@@ -75,14 +74,49 @@ int lp_report_path(const struct lp_fsmount *m, const struct lp_inode *inode, cha
 		return -ENOENT; /* moved out of the workspace underneath us */
 	len -= root_len + 1;
 	memmove(out, out + root_len + 1, (size_t)len + 1);
-	if ((size_t)len > tail && strcmp(out + (size_t)len - tail, DELETED) == 0)
-		return check_deleted(m, inode, out);
+	return len;
+}
+
+static bool ends_deleted(const char *path, ssize_t len)
+{
+	size_t tail = sizeof(DELETED) - 1;
+
+	return (size_t)len > tail && strcmp(path + (size_t)len - tail, DELETED) == 0;
+}
+
+int lp_report_path(const struct lp_fsmount *m, const struct lp_inode *inode, char out[PATH_MAX])
+{
+	ssize_t len;
+
+	if (inode == &m->inodes.root) {
+		out[0] = '\0';
+		return 0;
+	}
+	len = path_in_proc(m, inode, out);
+	if (len < 0)
+		return (int)len;
+	return ends_deleted(out, len) ? check_deleted(m, inode, out) : 0;
+}
+
+int lp_report_last_path(const struct lp_fsmount *m, const struct lp_inode *inode,
+			char out[PATH_MAX])
+{
+	int r = lp_report_path(m, inode, out);
+	ssize_t len;
+
+	if (r == 0)
+		return 0;
+	len = path_in_proc(m, inode, out);
+	if (len < 0 || !ends_deleted(out, len))
+		return r;
+	out[(size_t)len - (sizeof(DELETED) - 1)] = '\0';
 	return 0;
 }
 
-static void report(const struct lp_fsmount *m, enum lp_event_kind kind, const char *path)
+static void report(const struct lp_fsmount *m, enum lp_event_kind kind, const char *path,
+		   const struct lp_written *written)
 {
-	struct lp_event ev = {.kind = kind, .path = path, .at_us = lp_now_us()};
+	struct lp_event ev = {.kind = kind, .path = path, .at_us = lp_now_us(), .written = written};
 
 	if (!m->silent)
 		m->opts.on_event(m->opts.ctx, &ev);
@@ -95,18 +129,71 @@ void lp_report_entry(const struct lp_fsmount *m, const struct lp_inode *parent, 
 	char path[PATH_MAX];
 
 	if (lp_report_path(m, parent, dir) == 0 && lp_path_join(path, sizeof(path), dir, name) == 0)
-		report(m, kind, path);
+		report(m, kind, path, NULL);
 }
 
-void lp_report_inode(const struct lp_fsmount *m, const struct lp_inode *inode)
+static void report_as(const struct lp_fsmount *m, const struct lp_inode *inode,
+		      enum lp_event_kind kind, const struct lp_written *written)
 {
 	char path[PATH_MAX];
 	int r = lp_report_path(m, inode, path);
 
 	if (r == 0)
-		report(m, LP_EVENT_CHANGED, path);
+		report(m, kind, path, written);
 	else if (r == -ESTALE) /* a hard link whose known name was removed: could be anywhere */
-		report(m, LP_EVENT_LOST, "");
+		report(m, LP_EVENT_LOST, "", NULL);
+}
+
+void lp_report_inode(const struct lp_fsmount *m, const struct lp_inode *inode,
+		     const struct lp_written *written)
+{
+	report_as(m, inode, LP_EVENT_CHANGED, written);
+}
+
+void lp_report_closed(const struct lp_fsmount *m, const struct lp_inode *inode,
+		      const struct lp_written *written, const char *also)
+{
+	char path[PATH_MAX];
+
+	report_as(m, inode, LP_EVENT_CLOSED, written);
+	if (also[0] != '\0' && (lp_report_path(m, inode, path) != 0 || strcmp(path, also) != 0))
+		report(m, LP_EVENT_CLOSED, also, NULL);
+}
+
+void lp_report_opened_as(const struct lp_fsmount *m, const struct lp_inode *inode, int fd,
+			 char out[PATH_MAX])
+{
+	size_t root_len = strlen(m->mountpoint);
+	struct stat st;
+	ssize_t len;
+
+	out[0] = '\0';
+	if (fstat(inode->fd, &st) < 0 || st.st_nlink < 2)
+		return;
+	len = path_of_fd(m, fd, out);
+	if (len > (ssize_t)root_len + 1 && out[root_len] == '/' &&
+	    memcmp(out, m->mountpoint, root_len) == 0 && !ends_deleted(out, len))
+		memmove(out, out + root_len + 1, (size_t)len - root_len);
+	else
+		out[0] = '\0';
+}
+
+void lp_report_resting(const struct lp_fsmount *m, const struct lp_inode *inode)
+{
+	report_as(m, inode, LP_EVENT_WRITING, NULL);
+}
+
+/* Reports the inode with what was written to it since it was last reported like this. */
+static void report_written(struct lp_fsmount *m, struct lp_inode *inode)
+{
+	struct lp_writing *w = lp_inode_writing(&m->inodes, inode);
+	struct lp_written *written;
+
+	(void)pthread_mutex_lock(&w->lock);
+	written = lp_writing_take(w, inode->fd);
+	(void)pthread_mutex_unlock(&w->lock);
+	report_as(m, inode, LP_EVENT_CLOSED, written);
+	free(written);
 }
 
 bool lp_report_is_pending(const struct lp_inode *inode)
@@ -114,10 +201,26 @@ bool lp_report_is_pending(const struct lp_inode *inode)
 	return atomic_load(&inode->writers) > 0 && atomic_load(&inode->dirty);
 }
 
+bool lp_fsmount_is_writing(struct lp_fsmount *m, const char *path)
+{
+	struct lp_inode *inode;
+	struct stat st;
+	bool pending;
+
+	if (fstatat(m->opts.root_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	inode = lp_inode_find(&m->inodes, st.st_dev, st.st_ino);
+	if (inode == NULL)
+		return false;
+	pending = lp_report_is_pending(inode);
+	lp_inode_put(&m->inodes, inode, 1);
+	return pending;
+}
+
 void lp_report_settled(const struct lp_fsmount *m, const struct lp_inode *inode)
 {
 	if (!lp_report_is_pending(inode))
-		lp_report_inode(m, inode);
+		lp_report_inode(m, inode, NULL);
 }
 
 /* Whether two threads belong to one process. */
@@ -200,7 +303,7 @@ static bool is_last_of_process(const struct lp_fsmount *m, const struct lp_inode
 	       !has_descriptor_for(pid, path);
 }
 
-void lp_report_flush(const struct lp_fsmount *m, struct lp_handle *h, int pid)
+void lp_report_flush(struct lp_fsmount *m, struct lp_handle *h, int pid)
 {
 	struct lp_inode *inode = h->open.inode;
 
@@ -213,11 +316,23 @@ void lp_report_flush(const struct lp_fsmount *m, struct lp_handle *h, int pid)
 	 * of this one. Should this handle be written again after all it counts again. */
 	atomic_store(&h->touched, false);
 	if (uncount_writer(h) && atomic_exchange(&inode->dirty, false))
-		lp_report_inode(m, inode);
+		report_written(m, inode);
 }
 
-void lp_report_release(const struct lp_fsmount *m, struct lp_handle *h)
+void lp_report_release(struct lp_fsmount *m, struct lp_handle *h)
 {
 	if (uncount_writer(h) && atomic_exchange(&h->open.inode->dirty, false))
-		lp_report_inode(m, h->open.inode);
+		report_written(m, h->open.inode);
+}
+
+bool lp_report_synced(struct lp_fsmount *m, fuse_req_t req, struct lp_inode *inode)
+{
+	char path[PATH_MAX];
+
+	if (lp_report_path(m, inode, path) != 0)
+		return false;
+	if (atomic_exchange(&inode->dirty, false))
+		report_written(m, inode);
+	lp_waits_add(&m->waits, req, path);
+	return true;
 }

@@ -11,12 +11,30 @@
 int lp_report_path(const struct lp_fsmount *m, const struct lp_inode *inode,
 		   char out[PATH_MAX]) LP_MUST_USE;
 
+/* The same, or the path that it had when its known name was removed. Returns 0 or -ENOENT. */
+int lp_report_last_path(const struct lp_fsmount *m, const struct lp_inode *inode,
+			char out[PATH_MAX]) LP_MUST_USE;
+
 /* Reports that the entry `name` of directory `parent` changed (or, as a SUBTREE, appeared). */
 void lp_report_entry(const struct lp_fsmount *m, const struct lp_inode *parent, const char *name,
 		     enum lp_event_kind kind);
 
-/* Reports that the inode changed. */
-void lp_report_inode(const struct lp_fsmount *m, const struct lp_inode *inode);
+/* Reports that the inode changed. written: what was written, or NULL. */
+void lp_report_inode(const struct lp_fsmount *m, const struct lp_inode *inode,
+		     const struct lp_written *written);
+
+/* The same when its last writer has closed it. also: another name of it, for an event of its own;
+ * "": none. */
+void lp_report_closed(const struct lp_fsmount *m, const struct lp_inode *inode,
+		      const struct lp_written *written, const char *also);
+
+/* Writes the path, relative to the workspace, by which fd, the same file in the mount, was opened,
+ * when it has several names; "" otherwise. */
+void lp_report_opened_as(const struct lp_fsmount *m, const struct lp_inode *inode, int fd,
+			 char out[PATH_MAX]);
+
+/* The same when it is not known whether somebody still writes it. */
+void lp_report_resting(const struct lp_fsmount *m, const struct lp_inode *inode);
 
 /* Reports that the inode changed, unless somebody is writing it: then its last writer's close
  * does, so that nobody looks at a half-written file. */
@@ -33,9 +51,14 @@ void lp_report_touched(struct lp_handle *h, int pid);
 
 /* A process closes a descriptor of the handle: reports when this is its last one for the file and
  * nobody else writes it. See report.c. */
-void lp_report_flush(const struct lp_fsmount *m, struct lp_handle *h, int pid);
+void lp_report_flush(struct lp_fsmount *m, struct lp_handle *h, int pid);
 
 /* The last descriptor of the handle, in all processes, is closed. */
-void lp_report_release(const struct lp_fsmount *m, struct lp_handle *h);
+void lp_report_release(struct lp_fsmount *m, struct lp_handle *h);
+
+/* A caller wants to know that what was written to the inode is applied everywhere: reports it if it
+ * has not been, whoever writes it, and answers the request when the owner's barrier says so.
+ * Returns false, and does nothing, when there is nothing to wait for: it has no name. */
+bool lp_report_synced(struct lp_fsmount *m, fuse_req_t req, struct lp_inode *inode);
 
 #endif

@@ -6,15 +6,31 @@
 #include "fsmount/attach.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+/* A file system of a process without this capability hears of each open and close from the kernel;
+ * see fsmount/closes.h. fusermount3, which mounts then, has it all the same. */
+static void drop_sys_admin(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	uint32_t mask = CAP_TO_MASK(CAP_SYS_ADMIN);
+
+	assert_int_equal(syscall(SYS_capget, &header, data), 0);
+	data[CAP_TO_INDEX(CAP_SYS_ADMIN)].effective &= ~mask;
+	data[CAP_TO_INDEX(CAP_SYS_ADMIN)].permitted &= ~mask;
+	assert_int_equal(syscall(SYS_capset, &header, data), 0);
+}
 
 void fx_skip_without_fuse(void)
 {
@@ -24,6 +40,8 @@ void fx_skip_without_fuse(void)
 		(void)fprintf(stderr, "skipped: %s\n", err.msg);
 		_exit(77);
 	}
+	if (getenv("LP_FX_UNPRIVILEGED") != NULL)
+		drop_sys_admin();
 }
 
 static void read_below(const struct fx *fx, struct fx_event *ev)
@@ -48,8 +66,11 @@ static void on_event(void *ctx, const struct lp_event *event)
 	struct fx_event ev = {.kind = event->kind};
 
 	(void)snprintf(ev.path, sizeof(ev.path), "%s", event->path);
-	if (ev.kind == LP_EVENT_CHANGED)
+	if (ev.kind == LP_EVENT_CHANGED || ev.kind == LP_EVENT_CLOSED)
 		read_below(fx, &ev);
+	ev.has_written = event->written != NULL;
+	if (ev.has_written)
+		ev.written = *event->written;
 	(void)pthread_mutex_lock(&fx->lock);
 	lp_grow(&fx->events, &fx->cap_events, fx->n_events + 1, sizeof(*fx->events));
 	fx->events[fx->n_events++] = ev;
@@ -95,6 +116,9 @@ void fx_mount(struct fx *fx)
 		.mountpoint = fx->dir,
 		.on_event = on_event,
 		.on_ended = on_ended,
+		.barrier = fx->barrier,
+		.barrier_us = fx->barrier_us,
+		.barrier_strict = fx->barrier_strict,
 		.ctx = fx,
 	};
 
@@ -167,6 +191,15 @@ void fx_expect(struct fx *fx, enum lp_event_kind kind, const char *path, const c
 		assert_string_equal(ev.content, content);
 }
 
+struct fx_event fx_take(struct fx *fx, const char *path)
+{
+	struct fx_event ev = take(fx, path != NULL ? path : "anything");
+
+	if (path != NULL)
+		assert_string_equal(ev.path, path);
+	return ev;
+}
+
 void fx_skip(struct fx *fx, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -178,6 +211,8 @@ void fx_expect_no_more(struct fx *fx)
 	struct fx_event ev = {0};
 	bool more;
 
+	if (fx->m != NULL)
+		lp_fsmount_drain(fx->m);
 	(void)pthread_mutex_lock(&fx->lock);
 	more = fx->n_events > fx->n_expected;
 	if (more)

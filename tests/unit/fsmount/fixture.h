@@ -19,17 +19,23 @@
 #define FX_DEADLINE_S 20
 
 /* One report. content: what the file below held when it came, up to 63 bytes; "" for what is no
- * regular file. */
+ * regular file. written: what the event said, if it did. */
 struct fx_event {
 	enum lp_event_kind kind;
 	char path[256];
 	char content[64];
+	bool has_written;
+	struct lp_written written;
 };
 
 struct fx {
 	char dir[PATH_MAX]; /* the workspace and the mount point */
 	int root_fd;        /* below */
 	struct lp_fsmount *m;
+	int (*barrier)(void *ctx, const char *path, uint64_t deadline_us); /* for fx_mount */
+	uint64_t barrier_us;
+	bool barrier_strict;
+	void *of_test; /* anything the test likes */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct fx_event *events;
@@ -40,7 +46,8 @@ struct fx {
 	atomic_int *n_shared; /* how many reports there were, for forked children to see */
 };
 
-/* Ends the program with 77, a skip, when no mount can work here. */
+/* Ends the program with 77, a skip, when no mount can work here. With LP_FX_UNPRIVILEGED in the
+ * environment all is mounted as by a user without CAP_SYS_ADMIN. */
 void fx_skip_without_fuse(void);
 
 /* cmocka set-up and tear-down: *state is a struct fx, mounted. Tear-down checks that every report
@@ -60,8 +67,11 @@ int fx_unmount(struct fx *fx);
 /* Takes the next report, for which it waits, and asserts what it is. content may be NULL. */
 void fx_expect(struct fx *fx, enum lp_event_kind kind, const char *path, const char *content);
 
-/* Asserts that nothing more was reported than was expected: at once, no waiting. */
+/* Asserts that nothing more was reported than was expected, of all that has happened. */
 void fx_expect_no_more(struct fx *fx);
+
+/* The same, returned: the next report, which is of `path` (NULL: any). */
+struct fx_event fx_take(struct fx *fx, const char *path);
 
 /* Takes the next n reports, for which it waits, whatever they are. */
 void fx_skip(struct fx *fx, size_t n);

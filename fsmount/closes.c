@@ -1,0 +1,462 @@
+/* fsmount/closes.c: see closes.h. */
+#include "fsmount/closes.h"
+
+#include "common/base/lp_clock.h"
+#include "common/base/lp_mem.h"
+#include "fsmount/fs.h"
+#include "fsmount/report.h"
+#include "fsmount/writers.h"
+#include "fsmount/writing.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/fanotify.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+
+enum {
+	/* So long a file that was made or cut by its name may take to be opened by who did it. */
+	OPEN_US = 10 * 1000,
+	/* The kernel tells of a close before it lets go of the file, so the one that closed may
+	 * still be found as a writer. The pauses between the looks; after the last of them it is
+	 * somebody else. */
+	FIRST_PAUSE_US = 200,
+	PAUSE_FACTOR = 5,
+	MAX_TRIES = 6,
+	/* So many looks lp_closes_sync waits for. */
+	SYNC_TRIES = 3,
+	EVENT_BYTES = 8192,
+};
+
+int lp_closes_open(struct lp_closes *c, struct lp_fsmount *m, struct lp_err *err)
+{
+	*c = (struct lp_closes){.m = m, .opened = true};
+	(void)pthread_mutex_init(&c->lock, NULL);
+	(void)pthread_cond_init(&c->changed, NULL);
+	c->fan_fd = lp_writers_watch();
+	c->wake_fd = c->fan_fd < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return c->wake_fd < 0 ? lp_err_set(err, errno, "prepare to watch the mount (fanotify)") : 0;
+}
+
+/* What is left of an episode of writing that has ended. */
+struct ended {
+	struct lp_written *written;
+	bool news;
+};
+
+/* The lock of w is held. The file below is closed before it counts as closed here: who is told of
+ * that by inotify finds it being written still, and leaves it to the report, which knows what was
+ * written. When the report comes nobody has it open. */
+static struct ended end_locked(struct lp_inode *inode, struct lp_writing *w)
+{
+	struct ended e = {.written = lp_writing_take(w, inode->fd)};
+
+	if (w->fd >= 0)
+		(void)close(lp_take_fd(&w->fd));
+	e.news = atomic_exchange(&inode->dirty, false);
+	atomic_store(&inode->writers, 0);
+	w->created = false;
+	return e;
+}
+
+/* Reports what ended. opened_as: another name of the file, by which it was opened; "": none. */
+static void report_ended(struct lp_closes *c, const struct lp_inode *inode, bool rested,
+			 struct ended *e, const char *opened_as)
+{
+	if (e->news && rested)
+		lp_report_closed(c->m, inode, e->written, opened_as);
+	else if (e->news)
+		lp_report_resting(c->m, inode);
+	free(e->written);
+}
+
+/* Ends the writing of the inode and reports it. */
+static void finish_inode(struct lp_closes *c, struct lp_inode *inode, bool rested)
+{
+	struct lp_writing *w = lp_inode_writing(&c->m->inodes, inode);
+	struct ended e;
+
+	(void)pthread_mutex_lock(&w->lock);
+	e = end_locked(inode, w);
+	(void)pthread_mutex_unlock(&w->lock);
+	report_ended(c, inode, rested, &e, "");
+}
+
+/* What a look at an inode is to find out. */
+struct question {
+	struct lp_inode *inode;
+	int fd;                /* taken; the same file in the mount; -1: not open */
+	enum lp_writers found; /* when it is not open */
+	bool may_be_opening;   /* who made it may not have come to open it yet */
+};
+
+/* Ends the writing of the inode unless somebody has it open, and reports it. The answer and the end
+ * are one step: a writer that comes in between would be taken for one that is done. The descriptor
+ * is closed before anything is reported: it keeps the mount busy. Returns the answer. */
+static enum lp_writers finish_unless_open(struct lp_closes *c, struct question *q)
+{
+	struct lp_writing *w = lp_inode_writing(&c->m->inodes, q->inode);
+	char opened_as[PATH_MAX] = "";
+	enum lp_writers found = q->found;
+	struct ended e = {0};
+
+	(void)pthread_mutex_lock(&w->lock);
+	if (q->fd >= 0)
+		found = lp_writers_find(q->fd);
+	if (found == LP_WRITERS_SOME)
+		w->created = false;
+	else if (q->may_be_opening && w->created)
+		found = LP_WRITERS_SOME;
+	else
+		e = end_locked(q->inode, w);
+	(void)pthread_mutex_unlock(&w->lock);
+	if (q->fd >= 0 && e.news)
+		lp_report_opened_as(c->m, q->inode, q->fd, opened_as);
+	lp_auto_close(&q->fd);
+	if (found != LP_WRITERS_SOME)
+		report_ended(c, q->inode, found == LP_WRITERS_NONE, &e, opened_as);
+	return found;
+}
+
+/* Puts a look into the list, which is in order of time. Takes the reference. */
+static void push_locked(struct lp_closes *c, struct lp_inode *inode, uint64_t due_us,
+			unsigned tries)
+{
+	struct lp_closes_look *look = lp_xcalloc(1, sizeof(*look));
+	struct lp_closes_look **at = &c->first;
+
+	look->inode = inode;
+	look->due_us = due_us;
+	look->tries = tries;
+	if (c->first != NULL && c->last->due_us <= due_us)
+		at = &c->last->next;
+	while (*at != NULL && (*at)->due_us <= due_us)
+		at = &(*at)->next;
+	look->next = *at;
+	*at = look;
+	if (look->next == NULL)
+		c->last = look;
+}
+
+/* Looks again after a pause that grows. */
+static void look_again(struct lp_closes *c, struct lp_inode *inode, unsigned tries)
+{
+	uint64_t pause_us = FIRST_PAUSE_US;
+
+	for (unsigned i = 0; i < tries; i++)
+		pause_us *= PAUSE_FACTOR;
+	lp_inode_ref(&c->m->inodes, inode);
+	(void)pthread_mutex_lock(&c->lock);
+	push_locked(c, inode, lp_now_us() + pause_us, tries + 1);
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+void lp_closes_expect(struct lp_closes *c, struct lp_inode *inode)
+{
+	const uint64_t one = 1;
+	bool wake;
+
+	if (!atomic_exchange(&inode->dirty, true))
+		inode->writing->since_us = lp_now_us();
+	atomic_store(&inode->writers, 1);
+	if (inode->writing->awaited)
+		return;
+	inode->writing->awaited = true;
+	lp_inode_ref(&c->m->inodes, inode);
+	(void)pthread_mutex_lock(&c->lock);
+	wake = c->first == NULL;
+	push_locked(c, inode, lp_now_us() + OPEN_US, 0);
+	(void)pthread_mutex_unlock(&c->lock);
+	if (wake && write(c->wake_fd, &one, sizeof(one)) < 0)
+		errno = 0; /* it is full, and so wakes the thread all the same */
+}
+
+/* A writer has closed a file in the mount; fd (taken) is the same file, and keeps the inode alive.
+ */
+static void on_close(struct lp_closes *c, int fd)
+{
+	struct question q = {.inode = lp_writers_inode(fd), .fd = fd};
+
+	if (q.inode == NULL || !atomic_load(&q.inode->dirty)) {
+		(void)close(fd);
+		return;
+	}
+	lp_inode_ref(&c->m->inodes, q.inode);
+	if (finish_unless_open(c, &q) == LP_WRITERS_SOME)
+		look_again(c, q.inode, 0);
+	lp_inode_put(&c->m->inodes, q.inode, 1);
+}
+
+/* Begins a first look. now: do not wait. Returns false when it comes too early, because the inode
+ * was reported and changed again since the look was asked for: then it is put off. */
+static bool begin_look(struct lp_closes *c, struct lp_inode *inode, bool now)
+{
+	struct lp_writing *w = inode->writing;
+	bool early;
+
+	(void)pthread_mutex_lock(&w->lock);
+	early = !now && atomic_load(&inode->dirty) && w->since_us + OPEN_US > lp_now_us();
+	w->awaited = early;
+	if (early) {
+		lp_inode_ref(&c->m->inodes, inode);
+		(void)pthread_mutex_lock(&c->lock);
+		push_locked(c, inode, w->since_us + OPEN_US, 0);
+		(void)pthread_mutex_unlock(&c->lock);
+	}
+	(void)pthread_mutex_unlock(&w->lock);
+	return !early;
+}
+
+/* A look at an inode that was changed a while ago. Who finds a writer again and again after a close
+ * lets it be looked at when it has rested: the other may keep it open for long. What was made and
+ * not closed is about to be opened, unless who made it has died meanwhile. */
+static void on_due(struct lp_closes *c, struct lp_closes_look *look)
+{
+	bool now = look->due_us > lp_now_us(); /* lp_closes_sync */
+	struct question q = {.inode = look->inode, .may_be_opening = look->tries < MAX_TRIES};
+	bool again;
+
+	if (look->tries == 0 && !begin_look(c, look->inode, now))
+		return;
+	if (!atomic_load(&look->inode->dirty))
+		return;
+	q.fd = lp_writers_open(c->m, look->inode, &q.found);
+	if (finish_unless_open(c, &q) != LP_WRITERS_SOME)
+		return;
+	(void)pthread_mutex_lock(&look->inode->writing->lock);
+	again = look->inode->writing->created;
+	(void)pthread_mutex_unlock(&look->inode->writing->lock);
+	if ((look->tries > 0 || again) && look->tries < MAX_TRIES)
+		look_again(c, look->inode, look->tries);
+	else if (look->tries > 0)
+		lp_report_resting(c->m, look->inode);
+}
+
+/* Takes the first look if it is due at now_us, or if somebody waits in lp_closes_sync; otherwise
+ * *wait_us is how long that takes (-1: there is none). */
+static struct lp_closes_look *take_due(struct lp_closes *c, uint64_t now_us, int64_t *wait_us)
+{
+	struct lp_closes_look *look;
+
+	*wait_us = -1;
+	(void)pthread_mutex_lock(&c->lock);
+	look = c->first;
+	if (look != NULL && look->due_us > now_us && (look->tries > 0 || c->answered == c->asked)) {
+		*wait_us = (int64_t)(look->due_us - now_us);
+		look = NULL;
+	}
+	if (look != NULL)
+		c->first = look->next;
+	(void)pthread_mutex_unlock(&c->lock);
+	return look;
+}
+
+/* Lets those go on who have called lp_closes_sync, when there was nothing to read since (`until` of
+ * them had called before) and nothing is looked at again soon. */
+static void answer(struct lp_closes *c, uint64_t until)
+{
+	const struct lp_closes_look *look;
+
+	(void)pthread_mutex_lock(&c->lock);
+	look = c->first;
+	while (look != NULL && look->tries > SYNC_TRIES)
+		look = look->next;
+	if (look == NULL && c->answered != until) {
+		c->answered = until;
+		(void)pthread_cond_broadcast(&c->changed);
+	}
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+/* How many have called lp_closes_sync. */
+static uint64_t count_asked(struct lp_closes *c)
+{
+	uint64_t asked;
+
+	(void)pthread_mutex_lock(&c->lock);
+	asked = c->asked;
+	(void)pthread_mutex_unlock(&c->lock);
+	return asked;
+}
+
+void lp_closes_sync(struct lp_closes *c)
+{
+	const uint64_t one = 1;
+	uint64_t mine;
+
+	if (!c->started)
+		return;
+	(void)pthread_mutex_lock(&c->lock);
+	mine = ++c->asked;
+	(void)pthread_mutex_unlock(&c->lock);
+	if (write(c->wake_fd, &one, sizeof(one)) < 0)
+		errno = 0;
+	(void)pthread_mutex_lock(&c->lock);
+	while (c->answered < mine && !c->stopping)
+		(void)pthread_cond_wait(&c->changed, &c->lock);
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+static void release_look(struct lp_closes *c, struct lp_closes_look *look)
+{
+	lp_inode_put(&c->m->inodes, look->inode, 1);
+	free(look);
+}
+
+/* Something was lost: no descriptor could be had for it. It may be any of those that have changed.
+ */
+static void on_lost(struct lp_closes *c)
+{
+	struct lp_inode *batch[64];
+	size_t at = 0;
+	size_t n;
+
+	while ((n = lp_inodes_list(&c->m->inodes, &at, batch, LP_COUNT_OF(batch))) > 0) {
+		for (size_t i = 0; i < n; i++) {
+			if (atomic_load(&batch[i]->dirty))
+				look_again(c, batch[i], 0);
+			lp_inode_put(&c->m->inodes, batch[i], 1);
+		}
+	}
+}
+
+/* Reads the closes that have been told of. Returns how many there were. */
+static size_t read_closes(struct lp_closes *c)
+{
+	_Alignas(struct fanotify_event_metadata) char buf[EVENT_BYTES];
+	size_t n = 0;
+	ssize_t len;
+
+	while ((len = read(c->fan_fd, buf, sizeof(buf))) > 0) {
+		struct fanotify_event_metadata *ev = (void *)buf;
+
+		for (; FAN_EVENT_OK(ev, len); ev = FAN_EVENT_NEXT(ev, len)) {
+			n++;
+			if (ev->fd >= 0)
+				on_close(c, ev->fd);
+			else
+				on_lost(c);
+		}
+	}
+	if (len < 0 && errno != EAGAIN && errno != EINTR) {
+		n++;
+		on_lost(c);
+	}
+	return n;
+}
+
+static bool is_stopping(struct lp_closes *c)
+{
+	bool stopping;
+
+	(void)pthread_mutex_lock(&c->lock);
+	stopping = c->stopping;
+	(void)pthread_mutex_unlock(&c->lock);
+	return stopping;
+}
+
+static void *run(void *arg)
+{
+	struct lp_closes *c = arg;
+	struct pollfd fds[2] = {{.fd = c->fan_fd, .events = POLLIN},
+				{.fd = c->wake_fd, .events = POLLIN}};
+
+	while (!is_stopping(c)) {
+		uint64_t asked = count_asked(c);
+		struct lp_closes_look *look;
+		struct timespec wait;
+		int64_t wait_us;
+		uint64_t count;
+
+		(void)read_closes(c);
+		look = take_due(c, lp_now_us(), &wait_us);
+		if (look != NULL) {
+			on_due(c, look);
+			release_look(c, look);
+			continue;
+		}
+		answer(c, asked);
+		wait.tv_sec = wait_us / 1000000;
+		wait.tv_nsec = wait_us % 1000000 * 1000;
+		(void)ppoll(fds, LP_COUNT_OF(fds), wait_us < 0 ? NULL : &wait, NULL);
+		if (fds[1].revents != 0 && read(c->wake_fd, &count, sizeof(count)) < 0)
+			errno = 0;
+	}
+	return NULL;
+}
+
+int lp_closes_start(struct lp_closes *c, struct lp_err *err)
+{
+	sigset_t all;
+	sigset_t before;
+	int e;
+
+	if (fanotify_mark(c->fan_fd, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FAN_CLOSE_WRITE, AT_FDCWD,
+			  c->m->mountpoint) < 0)
+		return lp_err_set(err, errno, "watch the mount (fanotify)");
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	e = pthread_create(&c->thread, NULL, run, c);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	c->started = e == 0;
+	return e == 0 ? 0 : lp_err_set(err, e, "start a thread for the file system");
+}
+
+void lp_closes_stop(struct lp_closes *c)
+{
+	const uint64_t one = 1;
+
+	if (!c->started)
+		return;
+	(void)pthread_mutex_lock(&c->lock);
+	c->stopping = true;
+	(void)pthread_cond_broadcast(&c->changed);
+	(void)pthread_mutex_unlock(&c->lock);
+	if (write(c->wake_fd, &one, sizeof(one)) < 0)
+		errno = 0;
+	(void)pthread_join(c->thread, NULL);
+	c->started = false;
+}
+
+size_t lp_closes_drain(struct lp_closes *c)
+{
+	return c->opened ? read_closes(c) : 0;
+}
+
+void lp_closes_settle(struct lp_closes *c)
+{
+	struct lp_inode *batch[64];
+	size_t at = 0;
+	size_t n;
+
+	if (!c->opened)
+		return;
+	while ((n = lp_inodes_list(&c->m->inodes, &at, batch, LP_COUNT_OF(batch))) > 0) {
+		for (size_t i = 0; i < n; i++) {
+			if (atomic_load(&batch[i]->dirty))
+				finish_inode(c, batch[i], !c->started);
+			lp_inode_put(&c->m->inodes, batch[i], 1);
+		}
+	}
+}
+
+void lp_closes_finish(struct lp_closes *c)
+{
+	if (!c->opened)
+		return;
+	while (c->first != NULL) {
+		struct lp_closes_look *look = c->first;
+
+		c->first = look->next;
+		release_look(c, look);
+	}
+	lp_auto_close(&c->fan_fd);
+	lp_auto_close(&c->wake_fd);
+	(void)pthread_cond_destroy(&c->changed);
+	(void)pthread_mutex_destroy(&c->lock);
+	c->opened = false;
+}
