@@ -59,7 +59,7 @@ void lp_command_help(const struct lp_command *c)
 
 static int misuse(const struct lp_command *c, const char *what, const char *text)
 {
-	(void)fprintf(stderr, "livepush: %s: %s%stry 'livepush %s --help'\n", c->name, what, text,
+	(void)fprintf(stderr, "livepush: %s: %s%s; try 'livepush %s --help'\n", c->name, what, text,
 		      c->name);
 	return LP_EXIT_USAGE;
 }
@@ -101,17 +101,17 @@ static int take_option(struct lp_args *out, int argc, char **argv, int *i)
 	}
 	at = find_option(c, word, &value);
 	if (at < 0)
-		return misuse(c, word, ": no such option; ");
+		return misuse(c, word, ": no such option");
 	if (!c->options[at].arg) {
 		if (value)
-			return misuse(c, word, ": takes no value; ");
+			return misuse(c, word, ": takes no value");
 		out->values[at] = "";
 		return -1;
 	}
 	if (!value && *i + 1 < argc)
 		value = argv[++*i];
 	if (!value)
-		return misuse(c, word, ": needs a value; ");
+		return misuse(c, word, ": needs a value");
 	out->values[at] = value;
 	return -1;
 }
@@ -124,6 +124,12 @@ int lp_args_parse(struct lp_args *out, const struct lp_command *command, int arg
 	for (int i = 1; i < argc; i++) {
 		if (!only_words && strcmp(argv[i], "--") == 0) {
 			only_words = true;
+			if (!command->runs)
+				continue;
+			if (i + 1 == argc)
+				return misuse(command, "--", ": needs a command behind it");
+			out->child = argv + i + 1;
+			break;
 		} else if (!only_words && argv[i][0] == '-' && argv[i][1]) {
 			int r = take_option(out, argc, argv, &i);
 
@@ -132,10 +138,10 @@ int lp_args_parse(struct lp_args *out, const struct lp_command *command, int arg
 		} else if (out->n_words < command->max) {
 			out->words[out->n_words++] = argv[i];
 		} else {
-			return misuse(command, argv[i], ": one word too many; ");
+			return misuse(command, argv[i], ": one word too many");
 		}
 	}
 	if (out->n_words < command->min)
-		return misuse(command, "needs ", command->max == 2 ? "DIR and APP; " : "APP; ");
+		return misuse(command, "needs ", command->args);
 	return -1;
 }

@@ -2,6 +2,7 @@
 #include "cli/command.h"
 #include "cli/observer.h"
 #include "cli/output.h"
+#include "cli/watches.h"
 #include "common/base/lp_mem.h"
 #include "fsmount/fsmount.h"
 #include "watcher/inotify.h"
@@ -55,10 +56,29 @@ static int count_dir(void *ctx, const char *path, int fd, struct lp_err *err)
 	return 0;
 }
 
+/* The watches that this user's processes have now. One that is a mount or watch of this very
+ * directory counts as well, so that a little less may be enough. */
+static void report_watches(struct doctor *d, uint64_t needed)
+{
+	uint64_t limit = lp_watch_limit("max_user_watches"), used = lp_watches_in_use();
+	uint64_t total = used + needed;
+
+	if (total <= limit)
+		report(d, true, "inotify", "%llu watches needed, %llu in use, %llu allowed",
+		       (unsigned long long)needed, (unsigned long long)used,
+		       (unsigned long long)limit);
+	else
+		report(d, false, "inotify",
+		       "%llu watches needed, %llu in use, %llu allowed; raise the limit (sysctl "
+		       "fs.inotify.max_user_watches=%llu) or ignore directories",
+		       (unsigned long long)needed, (unsigned long long)used,
+		       (unsigned long long)limit, (unsigned long long)total * 2);
+}
+
 static void check_tree(struct doctor *d, const char *dir, const struct lp_conf *conf)
 {
 	const struct lp_workspace_ops ops = {.on_dir = count_dir};
-	uint64_t dirs = 0, limit = lp_watch_limit("max_user_watches");
+	uint64_t dirs = 0;
 	struct lp_loop *loop = NULL;
 	struct lp_workspace *ws = NULL;
 	struct lp_err err = {0};
@@ -73,16 +93,7 @@ static void check_tree(struct doctor *d, const char *dir, const struct lp_conf *
 
 		report(d, true, "workspace", "%zu entries, %.1f MB to mirror", lp_index_count(ix),
 		       (double)lp_index_bytes(ix) / 1e6);
-		if (dirs <= limit)
-			report(d, true, "inotify", "%llu of %llu watches needed",
-			       (unsigned long long)dirs, (unsigned long long)limit);
-		else
-			report(d, false, "inotify",
-			       "%llu watches needed, %llu allowed; raise "
-			       "fs.inotify.max_user_watches "
-			       "(sysctl fs.inotify.max_user_watches=%llu) or ignore directories",
-			       (unsigned long long)dirs, (unsigned long long)limit,
-			       (unsigned long long)dirs * 2);
+		report_watches(d, dirs);
 	}
 	lp_workspace_close(ws);
 	lp_loop_destroy(loop);
@@ -148,7 +159,7 @@ static void check_app(struct doctor *d, const char *app, const struct lp_conf *c
 		if (missing < 0)
 			report(d, false, "app", "%s", err.msg);
 		else
-			report(d, missing == 0, "app", "%zu of %zu instances answer",
+			report(d, missing == 0, "app", "%s: %zu of %zu instances answer", app,
 			       target.n_urls - (size_t)missing, target.n_urls);
 	}
 	lp_target_finish(&target);
@@ -179,6 +190,8 @@ int lp_cmd_doctor(const struct lp_args *args)
 	check_tree(&d, dir, &conf);
 	if (args->n_words > 1)
 		check_app(&d, args->words[1], &conf);
+	for (size_t i = 0; args->n_words <= 1 && i < conf.n_targets; i++)
+		check_app(&d, conf.targets[i].name, &conf);
 	lp_conf_finish(&conf);
 	return d.problems ? LP_EXIT_FAILED : LP_EXIT_OK;
 }

@@ -24,10 +24,8 @@ int lp_cmd_flush(const struct lp_args *args)
 		    json_pack("{s:s, s:I}", "cmd", "flush", "timeout_ms", (json_int_t)timeout_ms),
 		    timeout_ms + MARGIN_MS, &err) < 0)
 		return lp_out_fail(args->json, "%s", err.msg);
-	if (!json_is_true(json_object_get(answer, "ok"))) {
-		const char *why = json_string_value(json_object_get(answer, "error"));
-
-		status = lp_out_fail(args->json, "%s: %s", args->words[0], why ? why : "failed");
+	if (!lp_control_is_ok(answer, args->words[0], &err)) {
+		status = lp_out_fail(args->json, "%s", err.msg);
 	} else if (args->json) {
 		(void)lp_out_json(json_pack("{s:s, s:s, s:O}", "event", "flushed", "app",
 					    args->words[0], "revision",

@@ -59,16 +59,33 @@ static void on_down(void *ctx, struct lp_link *link, const char *reason)
 	(void)json_object_set_new(o, "error", lp_out_text(reason, strlen(reason)));
 }
 
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
 static long long number_of(const json_t *o, const char *key)
 {
 	return (long long)json_integer_value(json_object_get(o, key));
+}
+
+/* What keeps changes from going out. */
+static void print_waiting(const json_t *app)
+{
+	const json_t *withheld = json_object_get(app, "withheld"),
+		     *holds = json_object_get(app, "holds"), *hold;
+	size_t i;
+
+	json_array_foreach(holds, i, hold)
+	{
+		(void)printf("  held by %s", lp_json_text(hold, "by"));
+		if (json_object_get(hold, "left_ms"))
+			(void)printf(", for %.0f s more at most",
+				     (double)number_of(hold, "left_ms") / 1000);
+		(void)printf("\n");
+	}
+	if (json_object_get(app, "held") && json_array_size(holds) == 0)
+		(void)printf("  held by %s\n", lp_json_text(app, "held"));
+	if (withheld)
+		(void)printf(
+			"  held back: %lld of %lld files would be deleted; bring them back, or "
+			"start again with --allow-mass-delete\n",
+			number_of(withheld, "deletes"), number_of(withheld, "of"));
 }
 
 static void print_app(const json_t *app)
@@ -76,23 +93,24 @@ static void print_app(const json_t *app)
 	const json_t *instances = json_object_get(app, "instances"), *in;
 	size_t i;
 
-	(void)printf("%s", text_of(app, "app"));
+	(void)printf("%s", lp_json_text(app, "app"));
 	if (json_object_get(app, "dir"))
-		(void)printf("  %s of %s, revision %lld, pid %lld", text_of(app, "mode"),
-			     text_of(app, "dir"), number_of(app, "revision"),
+		(void)printf("  %s of %s, revision %lld, pid %lld", lp_json_text(app, "mode"),
+			     lp_json_text(app, "dir"), number_of(app, "revision"),
 			     number_of(app, "pid"));
 	(void)printf("\n");
+	print_waiting(app);
 	json_array_foreach(instances, i, in)
 	{
-		LP_AUTO_FREE char *url = lp_target_http_url(text_of(in, "url"));
+		LP_AUTO_FREE char *url = lp_target_http_url(lp_json_text(in, "url"));
 
 		if (json_object_get(in, "error"))
-			(void)printf("  %zu  %-11s %s  %s\n", i, text_of(in, "state"), url,
-				     text_of(in, "error"));
+			(void)printf("  %zu  %-11s %s  %s\n", i, lp_json_text(in, "state"), url,
+				     lp_json_text(in, "error"));
 		else
 			(void)printf("  %zu  %-11s %s  generation %lld, revision %lld, %lld files, "
 				     "%lld crashes\n",
-				     i, text_of(in, "state"), url, number_of(in, "generation"),
+				     i, lp_json_text(in, "state"), url, number_of(in, "generation"),
 				     number_of(in, "revision"), number_of(in, "files"),
 				     number_of(in, "crashes"));
 	}
@@ -159,7 +177,7 @@ static void show_session(void *ctx, const struct lp_session_addr *addr)
 			      TIMEOUT_MS, NULL) < 0)
 		return; /* it ended meanwhile */
 	all->shown++;
-	if (show_one(text_of(answer, "app"), NULL, all->json) != LP_EXIT_OK)
+	if (show_one(lp_json_text(answer, "app"), NULL, all->json) != LP_EXIT_OK)
 		all->status = LP_EXIT_FAILED;
 	json_decref(answer);
 }

@@ -13,7 +13,7 @@ enum lp_exit {
 };
 
 #define LP_ARGS_MAX    2
-#define LP_OPTIONS_MAX 8
+#define LP_OPTIONS_MAX 12
 
 /* arg: the name of its value, NULL for a flag. letter: short form, or 0. */
 struct lp_option {
@@ -25,7 +25,8 @@ struct lp_option {
 
 struct lp_args;
 
-/* args: what to write behind the name, for help. min, max: how many words. */
+/* args: what to write behind the name, for help. min, max: how many words. runs: what stands behind
+ * "--" is a command of its own. */
 struct lp_command {
 	const char *name;
 	const char *args;
@@ -33,17 +34,20 @@ struct lp_command {
 	const char *details;
 	int min;
 	int max;
+	bool runs;
 	struct lp_option options[LP_OPTIONS_MAX];
 	int (*run)(const struct lp_args *args);
 };
 
 /* A parsed command line. values[i] belongs to command->options[i]: NULL when it was not given, ""
- * for a flag. All borrowed from argv. */
+ * for a flag. child: the words behind "--" of a command that runs one, NULL-terminated; NULL
+ * without any. All borrowed from argv. */
 struct lp_args {
 	const struct lp_command *command;
 	const char *values[LP_OPTIONS_MAX];
 	const char *words[LP_ARGS_MAX];
 	int n_words;
+	char *const *child;
 	bool json;
 };
 
@@ -65,6 +69,10 @@ int lp_cmd_mount(const struct lp_args *args);
 int lp_cmd_watch(const struct lp_args *args);
 int lp_cmd_push(const struct lp_args *args);
 int lp_cmd_flush(const struct lp_args *args);
+int lp_cmd_hold(const struct lp_args *args);
+int lp_cmd_release(const struct lp_args *args);
+int lp_cmd_verify(const struct lp_args *args);
+int lp_cmd_why(const struct lp_args *args);
 int lp_cmd_restart(const struct lp_args *args);
 int lp_cmd_status(const struct lp_args *args);
 int lp_cmd_logs(const struct lp_args *args);

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 
 #define REQUEST_MAX_BYTES ((size_t)64 * 1024)
+#define ANSWER_MAX_BYTES  ((size_t)1024 * 1024)
 
 struct lp_control_client {
 	struct lp_control_client *next;
@@ -46,7 +47,7 @@ static void drop(struct lp_control_client *c)
 	release(c);
 }
 
-void lp_control_answer(struct lp_control_client *c, json_t *answer)
+void lp_control_say(struct lp_control_client *c, json_t *answer)
 {
 	char *text = json_dumps(answer, JSON_COMPACT);
 
@@ -55,6 +56,11 @@ void lp_control_answer(struct lp_control_client *c, json_t *answer)
 	if (text && send(c->src.fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
 		(void)send(c->src.fd, "\n", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 	free(text);
+}
+
+void lp_control_answer(struct lp_control_client *c, json_t *answer)
+{
+	lp_control_say(c, answer);
 	drop(c);
 }
 
@@ -187,9 +193,10 @@ void lp_control_close(struct lp_control_server *s)
 	free(s);
 }
 
+/* Reads one line, or up to the end. */
 static int read_answer(int fd, struct lp_buf *line, uint64_t deadline_us)
 {
-	for (;;) {
+	while (line->len == 0 || line->data[line->len - 1] != '\n') {
 		struct pollfd p = {.fd = fd, .events = POLLIN};
 		uint64_t now_us = lp_now_us();
 		char buf[4096];
@@ -209,6 +216,7 @@ static int read_answer(int fd, struct lp_buf *line, uint64_t deadline_us)
 		if (lp_buf_add(line, buf, (size_t)n) < 0)
 			return -EMSGSIZE;
 	}
+	return 0;
 }
 
 static int no_session(const char *name, struct lp_err *err)
@@ -232,27 +240,14 @@ static int connect_until(int fd, const struct lp_session_addr *addr, uint64_t de
 	return 0;
 }
 
-int lp_control_ask_at(json_t **out, const struct lp_session_addr *addr, const char *name,
-		      json_t *request, uint32_t timeout_ms, struct lp_err *err)
+/* Sends the request and reads the answer. */
+static int exchange(json_t **out, int fd, const char *request, uint64_t deadline_us)
 {
-	LP_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	LP_AUTO_FREE char *text = json_dumps(request, JSON_COMPACT);
-	uint64_t deadline_us = lp_now_us() + (uint64_t)timeout_ms * 1000;
 	struct lp_buf line;
 	int r;
 
-	json_decref(request);
-	if (fd < 0 || !text)
-		return lp_err_set(err, fd < 0 ? errno : ENOMEM, "%s", name);
-	r = connect_until(fd, addr, deadline_us);
-	if (r == -ETIMEDOUT)
-		return lp_err_set(err, ETIMEDOUT, "%s: its session does not answer", name);
-	if (r < 0)
-		return no_session(name, err);
-	if (!is_ours(fd))
-		return lp_err_say(err, EPERM, "%s: its session belongs to another user", name);
-	lp_buf_init(&line, (size_t)1024 * 1024);
-	r = lp_write_all(fd, text, strlen(text));
+	lp_buf_init(&line, ANSWER_MAX_BYTES);
+	r = lp_write_all(fd, request, strlen(request));
 	if (r == 0)
 		r = lp_write_all(fd, "\n", 1);
 	if (r == 0)
@@ -260,9 +255,53 @@ int lp_control_ask_at(json_t **out, const struct lp_session_addr *addr, const ch
 	*out = r == 0 ? json_loadb((const char *)line.data, line.len, JSON_DISABLE_EOF_CHECK, NULL)
 		      : NULL;
 	lp_buf_finish(&line);
-	if (r == 0 && !*out)
-		r = -EPROTO;
-	return r < 0 ? lp_err_set(err, -r, "%s: its session does not answer", name) : 0;
+	return r == 0 && !*out ? -EPROTO : r;
+}
+
+/* Which session is asked for what; name is for messages. */
+struct question {
+	const struct lp_session_addr *addr;
+	const char *name;
+	char *request; /* owned */
+	uint64_t deadline_us;
+};
+
+/* The connection stays open in *out_fd. */
+static int ask(json_t **out, int *out_fd, const struct question *q, struct lp_err *err)
+{
+	LP_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int r;
+
+	if (!q->request)
+		return lp_err_say(err, EINVAL, "%s: cannot be asked for", q->name);
+	if (fd < 0)
+		return lp_err_set(err, errno, "%s", q->name);
+	r = connect_until(fd, q->addr, q->deadline_us);
+	if (r == -ETIMEDOUT)
+		return lp_err_set(err, ETIMEDOUT, "%s: its session does not answer", q->name);
+	if (r < 0)
+		return no_session(q->name, err);
+	if (!is_ours(fd))
+		return lp_err_say(err, EPERM, "%s: its session belongs to another user", q->name);
+	r = exchange(out, fd, q->request, q->deadline_us);
+	if (r < 0)
+		return lp_err_set(err, -r, "%s: its session does not answer", q->name);
+	*out_fd = lp_take_fd(&fd);
+	return 0;
+}
+
+int lp_control_ask_at(json_t **out, const struct lp_session_addr *addr, const char *name,
+		      json_t *request, uint32_t timeout_ms, struct lp_err *err)
+{
+	const struct question q = {addr, name, json_dumps(request, JSON_COMPACT),
+				   lp_now_us() + (uint64_t)timeout_ms * 1000};
+	LP_AUTO_CLOSE int fd = -1;
+	int r;
+
+	json_decref(request);
+	r = ask(out, &fd, &q, err);
+	free(q.request);
+	return r;
 }
 
 int lp_control_ask(json_t **out, const char *app, json_t *request, uint32_t timeout_ms,
@@ -272,4 +311,29 @@ int lp_control_ask(json_t **out, const char *app, json_t *request, uint32_t time
 
 	lp_runtime_address(&addr, app);
 	return lp_control_ask_at(out, &addr, app, request, timeout_ms, err);
+}
+
+int lp_control_ask_open(json_t **out, int *fd, const char *app, json_t *request,
+			uint32_t timeout_ms, struct lp_err *err)
+{
+	struct lp_session_addr addr;
+	const struct question q = {&addr, app, json_dumps(request, JSON_COMPACT),
+				   lp_now_us() + (uint64_t)timeout_ms * 1000};
+	int r;
+
+	json_decref(request);
+	lp_runtime_address(&addr, app);
+	r = ask(out, fd, &q, err);
+	free(q.request);
+	return r;
+}
+
+bool lp_control_is_ok(const json_t *answer, const char *name, struct lp_err *err)
+{
+	const char *why = json_string_value(json_object_get(answer, "error"));
+
+	if (json_is_true(json_object_get(answer, "ok")))
+		return true;
+	(void)lp_err_say(err, EIO, "%s: %s", name, why ? why : "its session cannot do that");
+	return false;
 }

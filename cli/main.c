@@ -24,6 +24,15 @@
 		"take-over", 0, NULL, "end another mount or watch of APP"                          \
 	}
 
+#define MASS_DELETE_OPTION                                                                         \
+	{                                                                                          \
+		"allow-mass-delete", 0, NULL, "delete more than half of the tree without asking"   \
+	}
+#define RATE_OPTION                                                                                \
+	{                                                                                          \
+		"max-rate", 0, "BYTES[k|M]", "send contents at most so fast, a second"             \
+	}
+
 const struct lp_command lp_commands[] = {
 	{.name = "mount",
 	 .args = "DIR APP",
@@ -32,6 +41,11 @@ const struct lp_command lp_commands[] = {
 	 .min = 2,
 	 .max = 2,
 	 .options = {{"at", 0, "MOUNTPOINT", "mount there instead of over DIR"},
+		     {"sync", 0, NULL, "fsync and close return when every instance has it"},
+		     {"sync-timeout", 0, "SECONDS", "but after so long at the latest (default: 5)"},
+		     {"sync-errors", 0, NULL, "and then with EIO instead of success"},
+		     MASS_DELETE_OPTION,
+		     RATE_OPTION,
 		     TAKE_OVER_OPTION,
 		     SECRET_OPTION},
 	 .run = lp_cmd_mount},
@@ -41,7 +55,7 @@ const struct lp_command lp_commands[] = {
 	 .details = TARGET_HELP,
 	 .min = 2,
 	 .max = 2,
-	 .options = {TAKE_OVER_OPTION, SECRET_OPTION},
+	 .options = {MASS_DELETE_OPTION, RATE_OPTION, TAKE_OVER_OPTION, SECRET_OPTION},
 	 .run = lp_cmd_watch},
 	{.name = "push",
 	 .args = "DIR APP",
@@ -50,6 +64,8 @@ const struct lp_command lp_commands[] = {
 	 .min = 2,
 	 .max = 2,
 	 .options = {{"dry-run", 'n', NULL, "only print; change nothing"},
+		     MASS_DELETE_OPTION,
+		     RATE_OPTION,
 		     TAKE_OVER_OPTION,
 		     SECRET_OPTION},
 	 .run = lp_cmd_push},
@@ -60,6 +76,38 @@ const struct lp_command lp_commands[] = {
 	 .max = 1,
 	 .options = {{"timeout", 't', "SECONDS", "give up after that long (default: 30)"}},
 	 .run = lp_cmd_flush},
+	{.name = "hold",
+	 .args = "APP [-- COMMAND…]",
+	 .summary = "Hold changes back until release, or while COMMAND runs; then send them as one",
+	 .min = 1,
+	 .max = 1,
+	 .runs = true,
+	 .options = {{"for", 0, "SECONDS",
+		      "release by itself after that long (default: 60; COMMAND: at its end)"}},
+	 .run = lp_cmd_hold},
+	{.name = "release",
+	 .args = "APP",
+	 .summary = "End every hold of APP",
+	 .min = 1,
+	 .max = 1,
+	 .run = lp_cmd_release},
+	{.name = "why",
+	 .args = "PATH [APP]",
+	 .summary = "Say which rule ignores PATH, or what saving it does and who has it",
+	 .min = 1,
+	 .max = 2,
+	 .run = lp_cmd_why},
+	{.name = "verify",
+	 .args = "APP [DIR]",
+	 .summary = "Compare every file of every instance, show what drifted, and mend it",
+	 .details = "DIR is needed when no mount or watch of APP runs here: it is pushed first.",
+	 .min = 1,
+	 .max = 2,
+	 .options = {{"timeout", 't', "SECONDS", "give up after that long (default: 300)"},
+		     MASS_DELETE_OPTION,
+		     TAKE_OVER_OPTION,
+		     SECRET_OPTION},
+	 .run = lp_cmd_verify},
 	{.name = "restart",
 	 .args = "APP",
 	 .summary = "Restart APP on every instance and wait until it serves",

@@ -2,6 +2,7 @@
 #include "cli/mirror.h"
 
 #include "cli/mirror_internal.h"
+#include "cli/number.h"
 #include "cli/output.h"
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
@@ -14,7 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TAKE_OVER_US 30000000u /* for the other session to end */
+#define TAKE_OVER_US    30000000u /* for the other session to end */
+#define DEFAULT_SYNC_MS 5000u
 
 void lp_mirror_end(struct lp_mirror *m, int exit_status)
 {
@@ -22,6 +24,7 @@ void lp_mirror_end(struct lp_mirror *m, int exit_status)
 		return;
 	m->stopping = true;
 	m->exit_status = exit_status;
+	lp_mirror_close_syncs(m);
 	if (m->drone && !m->drone_ended)
 		lp_drone_stop(m->drone,
 			      m->conf.restart.grace_ms); /* the loop stops when it is gone */
@@ -44,14 +47,13 @@ static void on_signal(void *ctx, int signo)
 static void on_listening(void *ctx, const char *url)
 {
 	struct lp_mirror *m = ctx;
-	char *const urls[] = {(char *)(uintptr_t)url};
 	struct lp_err err = {0};
 
 	free(m->target.urls);
 	m->target.urls = lp_xcalloc(1, sizeof(char *));
-	m->target.urls[0] = lp_xstrdup(urls[0]);
+	m->target.urls[0] = lp_xstrdup(url);
 	m->target.n_urls = 1;
-	if (lp_mirror_connect(m, m->target.urls, 1, &err) < 0)
+	if (lp_mirror_connect(m, &err) < 0)
 		lp_mirror_end(m, lp_out_fail(m->json, "%s", err.msg));
 }
 
@@ -137,7 +139,7 @@ static int start(struct lp_mirror *m, struct lp_err *err)
 	}
 	r = lp_mirror_open_sources(m, err);
 	if (r == 0 && !m->target.embedded)
-		r = lp_mirror_connect(m, m->target.urls, m->target.n_urls, err);
+		r = lp_mirror_connect(m, err);
 	return r;
 }
 
@@ -150,6 +152,7 @@ static int run(struct lp_mirror *m)
 	if (r < 0) {
 		m->exit_status = lp_out_fail(m->json, "%s", err.msg);
 		m->stopping = true;
+		lp_mirror_close_syncs(m);
 		if (!m->drone)
 			return r;
 		lp_drone_stop(m->drone, m->conf.restart.grace_ms);
@@ -163,32 +166,73 @@ static int run(struct lp_mirror *m)
 static void finish(struct lp_mirror *m)
 {
 	lp_out_progress_end();
+	lp_mirror_close_syncs(m);
 	if (m->control)
 		lp_mirror_close_control(m);
+	lp_mirror_guard_close(m);
 	lp_fleet_destroy(m->fleet);
 	if (m->ws)
 		lp_mirror_close_sources(m);
 	lp_drone_destroy(m->drone);
 	lp_loop_destroy(m->loop);
 	lp_report_destroy(m->report);
-	free(m->done);
+	free(m->instances);
+	lp_carried_destroy(m->carried);
 	lp_target_finish(&m->target);
 	lp_conf_finish(&m->conf);
 	(void)pthread_mutex_destroy(&m->fuse_lock);
+	lp_mirror_sync_finish(m);
 }
 
-int lp_mirror_run(const struct lp_args *args, enum lp_mirror_mode mode)
+/* Whether the option is not given or a number of seconds; says so when it is not. */
+static bool read_seconds(const struct lp_mirror *m, const char *option, uint32_t *out_ms)
+{
+	const char *value = lp_arg(m->args, option);
+
+	if (!value || lp_parse_seconds(value, out_ms) == 0)
+		return true;
+	(void)lp_out_fail(m->json, "%s: '%s' is no number of seconds (0 to 86400)",
+			  m->args->command->name, value);
+	return false;
+}
+
+/* Returns false when a value is none, which has been said. */
+static bool read_options(struct lp_mirror *m)
+{
+	const char *rate = lp_arg(m->args, "max-rate");
+
+	m->sync = lp_arg(m->args, "sync");
+	m->sync_errors = lp_arg(m->args, "sync-errors");
+	m->sync_timeout_ms = DEFAULT_SYNC_MS;
+	m->verify_timeout_ms = LP_VERIFY_DEFAULT_MS;
+	m->guard.allowed = lp_arg(m->args, "allow-mass-delete");
+	if (rate && lp_parse_rate(rate, &m->rate) < 0) {
+		(void)lp_out_fail(
+			m->json, "%s: '%s' is no rate: bytes a second, from 1k on, like 500k or 2M",
+			m->args->command->name, rate);
+		return false;
+	}
+	return read_seconds(m, "sync-timeout", &m->sync_timeout_ms) &&
+	       read_seconds(m, "timeout", &m->verify_timeout_ms);
+}
+
+int lp_mirror_run(const struct lp_args *args, const char *dir, const char *app,
+		  enum lp_mirror_mode mode)
 {
 	struct lp_mirror m = {
 		.args = args,
 		.mode = mode,
-		.dir = args->words[0],
-		.app = args->words[1],
+		.dir = dir,
+		.app = app,
 		.json = args->json,
 	};
 	struct lp_err err = {0};
 
+	if (!read_options(&m))
+		return LP_EXIT_USAGE;
 	(void)pthread_mutex_init(&m.fuse_lock, NULL);
+	lp_mirror_sync_init(&m);
+	m.carried = lp_carried_create();
 	(void)lp_raise_nofile();
 	lp_conf_init(&m.conf);
 	name_holder(&m);
@@ -206,15 +250,15 @@ int lp_mirror_run(const struct lp_args *args, enum lp_mirror_mode mode)
 
 int lp_cmd_mount(const struct lp_args *args)
 {
-	return lp_mirror_run(args, LP_MIRROR_MOUNT);
+	return lp_mirror_run(args, args->words[0], args->words[1], LP_MIRROR_MOUNT);
 }
 
 int lp_cmd_watch(const struct lp_args *args)
 {
-	return lp_mirror_run(args, LP_MIRROR_WATCH);
+	return lp_mirror_run(args, args->words[0], args->words[1], LP_MIRROR_WATCH);
 }
 
 int lp_cmd_push(const struct lp_args *args)
 {
-	return lp_mirror_run(args, LP_MIRROR_PUSH);
+	return lp_mirror_run(args, args->words[0], args->words[1], LP_MIRROR_PUSH);
 }

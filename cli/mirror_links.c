@@ -61,45 +61,58 @@ static void source_raise(void *ctx, uint64_t floor)
 	lp_changeset_unref(nothing);
 }
 
-static void print_change(struct lp_mirror *m, const struct lp_op *op)
+/* instance: NULL when there is only one. */
+static void print_change(struct lp_mirror *m, const struct lp_op *op, const char *instance)
 {
 	const char *what = op->kind == LP_OP_DELETE ? "DEL" : op->is_new ? "NEW" : "MOD";
 
 	if (m->json)
-		(void)lp_out_json(json_pack("{s:s, s:s, s:o}", "event", "change", "change", what,
-					    "path", lp_out_text(op->path, strlen(op->path))));
+		(void)lp_out_json(json_pack("{s:s, s:s, s:o, s:s*}", "event", "change", "change",
+					    what, "path", lp_out_text(op->path, strlen(op->path)),
+					    "instance", instance));
 	else
-		(void)printf("%s %s%s\n", what, op->path, op->e.kind == LP_KIND_DIR ? "/" : "");
+		(void)printf("%s%s%s %s%s\n", instance ? instance : "", instance ? ": " : "", what,
+			     op->path, op->e.kind == LP_KIND_DIR ? "/" : "");
 }
 
-/* An instance of a push has come to its end; the push ends with the last one, or with a failure. */
-static void push_done(struct lp_mirror *m, const struct lp_link *link, int exit_status)
+/* An instance of a push has come to its end; the push ends with the last one. */
+static void push_done(struct lp_mirror *m, unsigned instance, int exit_status)
 {
-	m->done[lp_link_index(link)] = true;
-	for (size_t i = 0; exit_status == LP_EXIT_OK && i < lp_fleet_size(m->fleet); i++)
-		if (!m->done[i])
+	m->instances[instance].done = true;
+	if (exit_status != LP_EXIT_OK)
+		m->exit_status = exit_status;
+	for (size_t i = 0; i < lp_fleet_size(m->fleet); i++)
+		if (!m->instances[i].done)
 			return;
-	if (m->json && exit_status == LP_EXIT_OK)
+	if (m->json && m->exit_status == LP_EXIT_OK)
 		(void)lp_out_json(json_pack("{s:s, s:s, s:I, s:b}", "event", "pushed", "app",
 					    m->app, "revision",
 					    (json_int_t)lp_workspace_revision(m->ws), "dry_run",
 					    lp_arg(m->args, "dry-run") != NULL));
-	lp_mirror_end(m, exit_status);
+	lp_mirror_end(m, m->exit_status);
 }
 
 static bool on_difference(void *ctx, struct lp_link *link, const struct lp_changeset *cs)
 {
 	struct lp_mirror *m = ctx;
+	const struct lp_mirror_instance *in = &m->instances[lp_link_index(link)];
+	bool dry = m->mode == LP_MIRROR_PUSH && lp_arg(m->args, "dry-run");
 
 	m->sync_began_us = lp_now_us();
+	/* What changed while an instance was connected was judged when it was taken. */
+	if (!dry && !in->fresh && m->guard.deletes > 0)
+		return false;
+	if (!dry && in->fresh && !lp_mirror_may_catch_up(m, cs, in->files))
+		return false;
+	lp_carried_add(m->carried, cs);
 	if (m->mode != LP_MIRROR_PUSH)
 		return true;
-	for (size_t i = 0; i < cs->n_ops && lp_link_index(link) == 0; i++)
+	for (size_t i = 0; i < cs->n_ops; i++)
 		if (!cs->ops[i].is_adopted)
-			print_change(m, &cs->ops[i]);
-	if (!lp_arg(m->args, "dry-run"))
+			print_change(m, &cs->ops[i], lp_fleet_size(m->fleet) > 1 ? in->id : NULL);
+	if (!dry)
 		return true;
-	push_done(m, link, LP_EXIT_OK);
+	push_done(m, lp_link_index(link), LP_EXIT_OK);
 	return false;
 }
 
@@ -115,21 +128,26 @@ static void on_progress(void *ctx, struct lp_link *link, uint64_t sent, uint64_t
 static void on_up(void *ctx, struct lp_link *link, const struct lp_msg_welcome *welcome)
 {
 	struct lp_mirror *m = ctx;
+	struct lp_mirror_instance *in = &m->instances[lp_link_index(link)];
 	struct lp_msg tail = {.kind = LP_MSG_TAIL};
-	char id[64];
 
-	lp_bytes_text(&welcome->instance, id, sizeof(id));
-	lp_report_connected(m->report, lp_link_index(link), id);
+	lp_bytes_text(&welcome->instance, in->id, sizeof(in->id));
+	lp_report_connected(m->report, lp_link_index(link), in->id);
+	in->files = welcome->files;
+	in->fresh = true;
 	tail.u.tail.follow = true;
-	if (m->mode != LP_MIRROR_PUSH && lp_link_send(link, &tail) < 0)
+	if (lp_mirror_stays(m) && lp_link_send(link, &tail) < 0)
 		lp_out_say("livepush: %s: its output cannot be followed", m->app);
 }
 
 static void on_caught_up(void *ctx, struct lp_link *link)
 {
-	(void)ctx;
-	(void)link;
+	struct lp_mirror *m = ctx;
+
 	lp_out_progress_end();
+	lp_mirror_guard_passed(m);
+	m->instances[lp_link_index(link)].fresh = false;
+	lp_mirror_verify_caught_up(m, lp_link_index(link));
 }
 
 /* The first time that all instances have come to an end, good or bad. */
@@ -137,41 +155,78 @@ static void check_ready(struct lp_mirror *m)
 {
 	char *url;
 
-	for (size_t i = 0; i < lp_fleet_size(m->fleet); i++)
-		if (!lp_link_is_streaming(lp_fleet_link(m->fleet, i)) ||
-		    !lp_report_has_outcome(m->report, (unsigned)i))
+	for (size_t i = 0; i < lp_fleet_size(m->fleet); i++) {
+		const struct lp_link *link = lp_fleet_link(m->fleet, i);
+
+		if (!lp_link_has_ended(link) &&
+		    (!lp_link_is_streaming(link) || !lp_report_has_outcome(m->report, (unsigned)i)))
 			return;
+	}
 	m->ready = true;
-	if (m->mode == LP_MIRROR_PUSH)
+	if (!lp_mirror_stays(m))
 		return;
 	url = lp_target_http_url(lp_link_url(lp_fleet_link(m->fleet, 0)));
 	lp_report_ready(m->report, url, m->dir, lp_workspace_revision(m->ws));
 	free(url);
 }
 
+static void on_push_message(struct lp_mirror *m, struct lp_link *link, const struct lp_msg *msg)
+{
+	unsigned i = lp_link_index(link);
+
+	if (msg->kind == LP_MSG_SETTLED && msg->u.settled.revision >= lp_workspace_revision(m->ws))
+		push_done(m, i, LP_EXIT_OK);
+	else if (msg->kind == LP_MSG_FAILED &&
+		 (!msg->u.failed.resync || lp_link_keeps_failing(link)))
+		push_done(m, i, LP_EXIT_FAILED);
+}
+
 static void on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg)
 {
 	struct lp_mirror *m = ctx;
-	bool settled = msg->kind == LP_MSG_SETTLED, failed = msg->kind == LP_MSG_FAILED;
+	unsigned i = lp_link_index(link);
 
-	lp_report_message(m->report, lp_link_index(link), msg);
-	if (m->mode == LP_MIRROR_PUSH) {
-		if (settled && msg->u.settled.revision >= lp_workspace_revision(m->ws))
-			push_done(m, link, LP_EXIT_OK);
-		else if (failed)
-			push_done(m, link, LP_EXIT_FAILED);
+	lp_report_message(m->report, i, msg);
+	lp_mirror_verify_message(m, link, msg);
+	if (m->mode == LP_MIRROR_PUSH)
+		on_push_message(m, link, msg);
+	if (!lp_mirror_stays(m))
 		return;
-	}
-	if ((settled || failed) && !m->ready)
+	if (msg->kind != LP_MSG_SETTLED && msg->kind != LP_MSG_FAILED &&
+	    msg->kind != LP_MSG_APPLIED)
+		return;
+	if (!m->ready && msg->kind != LP_MSG_APPLIED)
 		check_ready(m);
-	if (settled || failed)
-		lp_mirror_check_waits(m);
+	lp_mirror_check_waits(m);
 }
 
 static void on_idle(void *ctx, struct lp_link *link)
 {
 	(void)link;
 	lp_mirror_pump(ctx);
+}
+
+/* Whatever refused the last one is the end; one of several is left out. */
+static void on_lost(struct lp_mirror *m, unsigned i, const char *reason)
+{
+	bool push = !lp_mirror_stays(m);
+
+	lp_mirror_verify_lost(m, i, reason);
+	if (m->stopping)
+		return;
+	if (lp_fleet_size(m->fleet) == 1 || (!push && lp_fleet_live(m->fleet) == 0)) {
+		lp_mirror_end(m, lp_out_fail(m->json, "%s: %s", m->app, reason));
+		return;
+	}
+	lp_report_lost(m->report, i, reason);
+	if (m->mode == LP_MIRROR_PUSH)
+		push_done(m, i, LP_EXIT_FAILED);
+	if (push)
+		return;
+	if (!m->ready)
+		check_ready(m);
+	lp_mirror_guard_passed(m);
+	lp_mirror_check_waits(m);
 }
 
 static void on_down(void *ctx, struct lp_link *link, const char *reason, bool final)
@@ -181,14 +236,15 @@ static void on_down(void *ctx, struct lp_link *link, const char *reason, bool fi
 	if (m->stopping)
 		return;
 	if (final) {
-		lp_mirror_end(m, lp_out_fail(m->json, "%s: %s", m->app, reason));
+		on_lost(m, lp_link_index(link), reason);
 		return;
 	}
 	lp_report_disconnected(m->report, lp_link_index(link), reason);
+	lp_mirror_verify_lost(m, lp_link_index(link), reason);
 	lp_mirror_check_waits(m);
 }
 
-int lp_mirror_connect(struct lp_mirror *m, char *const *urls, size_t n, struct lp_err *err)
+static int connect_all(struct lp_mirror *m, bool take_over, struct lp_err *err)
 {
 	const struct lp_fleet_opts opts = {
 		.common = {.secret = m->target.secret,
@@ -197,11 +253,12 @@ int lp_mirror_connect(struct lp_mirror *m, char *const *urls, size_t n, struct l
 			   .holder = m->holder,
 			   .workspace = m->workspace_id,
 			   .role = LP_ROLE_OWNER,
-			   .take_over = lp_arg(m->args, "take-over") != NULL,
+			   .take_over = take_over,
 			   .compress = m->target.compress == LP_COMPRESS_ALWAYS,
-			   .reconnect = m->mode != LP_MIRROR_PUSH},
-		.urls = urls,
-		.n_urls = n,
+			   .reconnect = lp_mirror_stays(m)},
+		.urls = m->target.urls,
+		.n_urls = m->target.n_urls,
+		.rate_bytes_per_s = m->rate,
 		.compress_auto = m->target.compress == LP_COMPRESS_AUTO,
 	};
 	const struct lp_link_ops ops = {
@@ -224,7 +281,22 @@ int lp_mirror_connect(struct lp_mirror *m, char *const *urls, size_t n, struct l
 		.ctx = m,
 	};
 
-	m->done = lp_xcalloc(n, sizeof(bool));
-	m->report = lp_report_create(m->app, n, m->json, m->mode != LP_MIRROR_PUSH);
 	return lp_fleet_create(&m->fleet, m->loop, &opts, &ops, &source, err);
+}
+
+int lp_mirror_connect(struct lp_mirror *m, struct lp_err *err)
+{
+	size_t n = m->target.n_urls;
+
+	m->instances = lp_xcalloc(n, sizeof(*m->instances));
+	m->report = lp_report_create(m->app, n, m->json, lp_mirror_stays(m));
+	return connect_all(m, lp_arg(m->args, "take-over") != NULL, err);
+}
+
+int lp_mirror_reconnect(struct lp_mirror *m, struct lp_err *err)
+{
+	lp_fleet_destroy(m->fleet);
+	m->fleet = NULL;
+	/* The same session comes back: nothing is taken over again. */
+	return connect_all(m, false, err);
 }

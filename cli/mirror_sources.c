@@ -18,22 +18,39 @@ static void run_pump(struct lp_post *post)
 
 void lp_mirror_pump(struct lp_mirror *m)
 {
-	struct lp_changeset *cs;
+	while (m->fleet && !m->stopping && lp_fleet_wants(m->fleet)) {
+		uint64_t before = lp_index_files(lp_workspace_index(m->ws));
+		struct lp_changeset *cs = lp_workspace_take(m->ws);
 
-	while (m->fleet && !m->stopping && lp_fleet_wants(m->fleet) &&
-	       (cs = lp_workspace_take(m->ws))) {
-		lp_report_saved(m->report, cs);
-		lp_fleet_push(m->fleet, cs);
+		if (!cs)
+			break;
+		if (lp_mirror_may_push(m, cs, before)) {
+			lp_report_saved(m->report, cs);
+			lp_carried_add(m->carried, cs);
+			lp_fleet_push(m->fleet, cs);
+		}
 		lp_changeset_unref(cs);
 	}
+	lp_mirror_watch_hold(m);
 	lp_mirror_check_waits(m);
 }
 
+/* What changed in the directory before it was watched nobody has told the mount of. */
 static int on_dir(void *ctx, const char *path, int fd, struct lp_err *err)
 {
 	struct lp_mirror *m = ctx;
+	int r = m->watch ? lp_watch_add(m->watch, path, fd, err) : 0;
 
-	return m->watch ? lp_watch_add(m->watch, path, fd, err) : 0;
+	if (m->mount && path[0] != '\0')
+		lp_fsmount_invalidate(m->mount, path);
+	return r;
+}
+
+static bool is_being_written(void *ctx, const char *path)
+{
+	struct lp_mirror *m = ctx;
+
+	return m->mount && lp_fsmount_is_writing(m->mount, path);
 }
 
 static void on_dirty(void *ctx)
@@ -47,15 +64,18 @@ static void on_dirty(void *ctx)
 	lp_loop_post(m->loop, &m->pump_post);
 }
 
-static void on_notice(void *ctx, const char *text)
+void lp_mirror_notice(struct lp_mirror *m, const char *text)
 {
-	struct lp_mirror *m = ctx;
-
 	if (m->json)
 		(void)lp_out_json(json_pack("{s:s, s:o}", "event", "notice", "text",
 					    lp_out_text(text, strlen(text))));
 	else
 		lp_out_say("livepush: %s", text);
+}
+
+static void on_notice(void *ctx, const char *text)
+{
+	lp_mirror_notice(ctx, text);
 }
 
 static void on_conf(void *ctx)
@@ -82,16 +102,15 @@ static void on_event(void *ctx, const struct lp_event *ev)
 	struct lp_mirror *m = ctx;
 
 	lp_workspace_note(m->ws, ev, false);
-}
-
-static void on_root_gone(void *ctx)
-{
-	struct lp_mirror *m = ctx;
-
-	lp_mirror_end(m, lp_out_fail(m->json,
-				     "%s: the workspace was removed or moved away; %s keeps "
-				     "what it has",
-				     m->dir, m->app));
+	if (!m->mount)
+		return;
+	if (ev->kind == LP_EVENT_LOST) {
+		lp_fsmount_invalidate(m->mount, "");
+		return;
+	}
+	if (ev->from)
+		lp_fsmount_invalidate(m->mount, ev->from);
+	lp_fsmount_invalidate(m->mount, ev->path);
 }
 
 static void on_drained(void *ctx)
@@ -99,14 +118,8 @@ static void on_drained(void *ctx)
 	lp_mirror_pump(ctx);
 }
 
-static void run_fuse_events(struct lp_post *post)
-{
-	struct lp_mirror *m = LP_CONTAINER_OF(post, struct lp_mirror, fuse_post);
-
-	lp_mirror_drain(m);
-	lp_mirror_pump(m);
-}
-
+/* With --sync a file that was closed or synced goes out as it is, whoever has it open: the caller
+ * waits for that. */
 static void take_fuse_events(struct lp_mirror *m)
 {
 	struct lp_fuse_event *e, *next;
@@ -117,19 +130,36 @@ static void take_fuse_events(struct lp_mirror *m)
 	m->fuse_posted = false;
 	(void)pthread_mutex_unlock(&m->fuse_lock);
 	for (; e; e = next) {
-		const struct lp_event ev = {.kind = e->kind, .path = e->path, .at_us = e->at_us};
+		const struct lp_event ev = {
+			.kind = e->kind, .path = e->path, .at_us = e->at_us, .written = e->written};
 
 		next = e->next;
-		lp_workspace_note(m->ws, &ev, true);
+		lp_workspace_note(m->ws, &ev, m->sync && ev.kind == LP_EVENT_CLOSED);
+		free(e->written);
 		free(e);
 	}
 }
 
-void lp_mirror_drain(struct lp_mirror *m)
+static void take_known_events(struct lp_mirror *m)
 {
 	take_fuse_events(m);
 	if (m->watch)
 		lp_watch_drain(m->watch);
+}
+
+static void run_fuse_events(struct lp_post *post)
+{
+	struct lp_mirror *m = LP_CONTAINER_OF(post, struct lp_mirror, fuse_post);
+
+	take_known_events(m);
+	lp_mirror_pump(m);
+}
+
+void lp_mirror_drain(struct lp_mirror *m)
+{
+	if (m->mount)
+		lp_fsmount_drain(m->mount);
+	take_known_events(m);
 }
 
 /* In one of FUSE's threads. */
@@ -142,6 +172,10 @@ static void on_fuse_event(void *ctx, const struct lp_event *ev)
 
 	e->kind = ev->kind;
 	e->at_us = ev->at_us;
+	if (ev->written) {
+		e->written = lp_xcalloc(1, sizeof(*e->written));
+		*e->written = *ev->written;
+	}
 	memcpy(e->path, ev->path, len);
 	(void)pthread_mutex_lock(&m->fuse_lock);
 	if (m->fuse_last)
@@ -185,12 +219,16 @@ static int start_mount(struct lp_mirror *m, struct lp_err *err)
 		.mountpoint = at ? at : lp_workspace_path(m->ws),
 		.on_event = on_fuse_event,
 		.on_ended = on_fuse_ended,
+		.barrier = m->sync ? lp_mirror_barrier : NULL,
+		.barrier_us = (uint64_t)m->sync_timeout_ms * 1000,
+		.barrier_strict = m->sync_errors,
 		.ctx = m,
 	};
 	int r;
 
 	m->fuse_post.run = run_fuse_events;
 	m->fuse_ended_post.run = run_fuse_ended;
+	m->mount_at = realpath(opts.mountpoint, NULL);
 	r = lp_fsmount_probe(err);
 	if (r == 0) {
 		r = lp_fsmount_start(&m->mount, &opts, err);
@@ -205,10 +243,13 @@ static int start_mount(struct lp_mirror *m, struct lp_err *err)
 
 int lp_mirror_open_sources(struct lp_mirror *m, struct lp_err *err)
 {
-	static const struct lp_workspace_ops ws_ops = {
-		.on_dir = on_dir, .on_dirty = on_dirty, .on_conf = on_conf, .on_notice = on_notice};
-	static const struct lp_watch_ops watch_ops = {
-		.on_event = on_event, .on_root_gone = on_root_gone, .on_drained = on_drained};
+	static const struct lp_workspace_ops ws_ops = {.on_dir = on_dir,
+						       .on_dirty = on_dirty,
+						       .on_conf = on_conf,
+						       .on_notice = on_notice,
+						       .is_being_written = is_being_written};
+	static const struct lp_watch_ops watch_ops = {.on_event = on_event,
+						      .on_drained = on_drained};
 	int r = lp_workspace_open(&m->ws, m->loop, m->dir, &ws_ops, m, err);
 
 	if (r < 0)
@@ -216,32 +257,37 @@ int lp_mirror_open_sources(struct lp_mirror *m, struct lp_err *err)
 	r = lp_workspace_set_ignore(m->ws, m->conf.ignore, m->conf.n_ignore);
 	if (r < 0)
 		return lp_err_set(err, -r, "%s: ignore rules", m->dir);
+	lp_workspace_remember(m->ws);
 	if (m->mode == LP_MIRROR_MOUNT)
 		r = start_mount(m, err);
 	if (r < 0)
 		return r;
-	if (m->mode != LP_MIRROR_PUSH) {
+	if (m->mode == LP_MIRROR_MOUNT || m->mode == LP_MIRROR_WATCH) {
 		r = lp_watch_create(&m->watch, m->loop, &watch_ops, m, err);
 		if (r < 0 && !m->mount)
 			return r;
 	}
 	r = lp_workspace_scan(m->ws, err);
-	if (r != -ENOSPC || !m->mount)
-		return r;
-	/* The mount sees everything that is done through it. */
-	lp_out_say("livepush: %s; only changes through the mount are seen", err->msg);
-	lp_watch_destroy(m->watch);
-	m->watch = NULL;
-	return lp_workspace_scan(m->ws, err);
+	if (r == 0 && m->mount && m->watch)
+		lp_fsmount_set_told(m->mount, true);
+	return r;
 }
 
 void lp_mirror_close_sources(struct lp_mirror *m)
 {
-	if (m->mount && lp_fsmount_stop(m->mount) == -EBUSY)
-		lp_out_say(
-			"livepush: the mount was still in use; it is detached and goes away with "
-			"its last user");
+	struct lp_err who = {0};
+
+	if (m->mount && lp_fsmount_stop_explain(m->mount, &who) == -EBUSY) {
+		LP_AUTO_FREE char *text = lp_xasprintf(
+			"the mount is still in use (%s); it is detached and goes away with its "
+			"last user",
+			who.msg[0] ? who.msg : "by a process that cannot be looked at");
+
+		lp_mirror_notice(m, text);
+	}
 	m->mount = NULL;
+	free(m->mount_at);
+	m->mount_at = NULL;
 	take_fuse_events(m);
 	lp_watch_destroy(m->watch);
 	m->watch = NULL;

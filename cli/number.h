@@ -12,4 +12,8 @@ int lp_parse_seconds(const char *text, uint32_t *out_ms) LP_MUST_USE;
 /* A whole number from 0 to max. Returns 0 or -EINVAL. */
 int lp_parse_count(const char *text, uint64_t max, uint64_t *out) LP_MUST_USE;
 
+/* A rate in bytes per second: "500000", "500k" or "2.5M" (of 1024 and 1024 * 1024), at least 1024 a
+ * second and at most 1 TiB. Returns 0 or -EINVAL. */
+int lp_parse_rate(const char *text, uint64_t *out) LP_MUST_USE;
+
 #endif

@@ -2,6 +2,7 @@
 #include "cli/output.h"
 
 #include "cli/command.h"
+#include "common/base/lp_buf.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -74,7 +75,8 @@ int lp_out_fail(bool json, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	/* clang 14 takes ap for uninitialised. */
+	(void)vsnprintf(text, sizeof(text), fmt, ap); /* NOLINT(clang-analyzer-valist*) */
 	va_end(ap);
 	lp_out_progress_end();
 	(void)fprintf(stderr, "livepush: %s\n", text);
@@ -90,7 +92,7 @@ void lp_out_say(const char *fmt, ...)
 
 	lp_out_progress_end();
 	va_start(ap, fmt);
-	(void)vfprintf(stderr, fmt, ap);
+	(void)vfprintf(stderr, fmt, ap); /* NOLINT(clang-analyzer-valist*) */
 	va_end(ap);
 	(void)fputc('\n', stderr);
 }
@@ -141,4 +143,11 @@ void lp_out_ms(uint64_t us, char out[16])
 		(void)snprintf(out, 16, "%.1f", (double)us / 1000);
 	else
 		(void)snprintf(out, 16, "%llu", (unsigned long long)(us / 1000 % 1000000000000));
+}
+
+const char *lp_json_text(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
 }

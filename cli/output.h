@@ -3,10 +3,10 @@
 #define LP_CLI_OUTPUT_H
 
 #include "common/base/lp_err.h"
-#include "wire/msg.h"
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Prints the object as one line on stdout at once and releases it (taken). Returns whether stdout
  * still takes it. */
@@ -14,6 +14,9 @@ bool lp_out_json(json_t *object);
 
 /* A JSON string of bytes that need not be UTF-8; what is not becomes U+FFFD. New reference. */
 json_t *lp_out_text(const void *bytes, size_t len);
+
+/* The string at `key` of an object, borrowed from it; "" when there is none. */
+const char *lp_json_text(const json_t *o, const char *key);
 
 /* "livepush: text" on stderr; as {"event":"error","error":text} on stdout as well with json.
  * Returns LP_EXIT_FAILED. */

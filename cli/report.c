@@ -20,10 +20,12 @@ struct instance {
 	char id[64];
 	char down_reason[256];
 	bool connected;
+	bool lost;
 	uint64_t applied;
 	uint64_t settled;
 	uint64_t failed;
 	uint64_t config_failed;
+	bool mending;   /* its last failure made it compare trees */
 	bool unhealthy; /* since its last failure no generation came up */
 	char error[512];
 	uint64_t files;           /* applied since the last line */
@@ -113,6 +115,9 @@ static void on_applied(struct lp_report *r, struct instance *in, const struct lp
 {
 	uint64_t us = latency_us(r, a->revision, a->took_us);
 
+	if (in->mending)
+		in->failed = 0;
+	in->mending = false;
 	in->applied = a->revision;
 	in->files += a->files;
 	in->applied_us = us;
@@ -169,6 +174,7 @@ static void on_failed(struct lp_report *r, struct instance *in, const struct lp_
 	lp_bytes_text(&f->error, in->error, sizeof(in->error));
 	if (f->revision >= in->failed)
 		in->failed = f->revision;
+	in->mending = f->resync;
 	in->unhealthy = f->stage == LP_WIRE_STAGE_CRASH || in->unhealthy;
 	/* The app may settle with its old configuration; what was saved is not in force all the
 	 * same. */
@@ -307,6 +313,22 @@ void lp_report_disconnected(struct lp_report *r, unsigned i, const char *reason)
 			   lp_out_colour(LP_PLAIN), r->app, reason);
 }
 
+void lp_report_lost(struct lp_report *r, unsigned i, const char *reason)
+{
+	struct instance *in = &r->instances[i];
+
+	in->connected = false;
+	in->lost = true;
+	(void)snprintf(in->error, sizeof(in->error), "%.511s", reason);
+	if (r->json)
+		(void)lp_out_json(json_pack("{s:s, s:s, s:s, s:o}", "event", "state", "instance",
+					    in->id, "state", "failed", "reason",
+					    lp_out_text(reason, strlen(reason))));
+	else
+		lp_out_say("%s✗%s %s: instance %s is left out from now on: %s",
+			   lp_out_colour(LP_RED), lp_out_colour(LP_PLAIN), r->app, in->id, reason);
+}
+
 bool lp_report_has_outcome(const struct lp_report *r, unsigned i)
 {
 	return r->instances[i].settled > 0 || r->instances[i].failed > 0;
@@ -319,7 +341,8 @@ int lp_report_outcome(const struct lp_report *r, uint64_t revision, char *why, s
 	for (size_t i = 0; i < r->n; i++) {
 		const struct instance *in = &r->instances[i];
 
-		if ((in->failed >= revision && (in->failed > in->settled || in->unhealthy)) ||
+		if (in->lost ||
+		    (in->failed >= revision && (in->failed > in->settled || in->unhealthy)) ||
 		    (in->config_failed && in->config_failed >= revision)) {
 			(void)snprintf(why, why_bytes, "instance %s: %s", in->id, in->error);
 			return -1;

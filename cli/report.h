@@ -25,6 +25,9 @@ void lp_report_message(struct lp_report *r, unsigned i, const struct lp_msg *msg
 void lp_report_connected(struct lp_report *r, unsigned i, const char *instance_id);
 void lp_report_disconnected(struct lp_report *r, unsigned i, const char *reason);
 
+/* Instance i has refused for good, or is lost: the others go on. */
+void lp_report_lost(struct lp_report *r, unsigned i, const char *reason);
+
 /* Names instance i in what is printed, without a word about its connection. */
 void lp_report_name(struct lp_report *r, unsigned i, const char *instance_id);
 
