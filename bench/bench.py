@@ -1,297 +1,96 @@
-"""Measures livepush beside its rivals, in one run, on loopback: save → applied, first sync,
-save → new generation serving."""
+"""Measures livepush beside its rivals, in one run, on one machine. Every bench says its target and
+whether it is reached."""
 
 import argparse
-import contextlib
-import gc
-import http.client
-import math
-import os
 import pathlib
-import platform
-import random
-import shutil
 import signal
-import socket
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.parse
 
+import measure
+import rows_large
+import rows_mount
+import rows_network
+import rows_save
+import rows_stream
 import tools
-import workload
 
-MAX_SAVE_SECONDS = 5.0  # a save that takes longer is lost
-GAP_SECONDS = 0.02      # between saves: somebody who types, not a flood
-POLL_SECONDS = 0.001
+BENCHES = {
+    "save": rows_save.bench_save,
+    "first": rows_save.bench_first,
+    "first-large": rows_large.bench_first_large,
+    "unchanged": rows_large.bench_unchanged,
+    "idle": rows_large.bench_idle,
+    "burst": rows_stream.bench_burst,
+    "checkout": rows_stream.bench_checkout,
+    "patch": rows_stream.bench_patch,
+    "fleet": rows_stream.bench_fleet,
+    "reconnect": rows_network.bench_reconnect,
+    "mount": rows_mount.bench_mount,
+    "restart": rows_save.bench_restart,
+}
 
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-def percentile(values, share):
-    """Nearest rank."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-
-def table(heads, rows):
-    """A Markdown table whose columns are aligned in plain text too."""
-    cells = [list(heads)] + [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |"
-             for row in cells]
-    lines.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
-    return "\n".join(lines)
-
-
-def verdict(reached):
-    return "reached" if reached else "MISSED"
-
-
-# save → applied
-
-def measure_saves(tool, tree, parent, count):
-    """Latencies in seconds of `count` saves, in order; None for a lost one."""
-    chance = random.Random(7)
-    with tools.Place(parent) as place:
-        source, target = place.dir / "source", place.dir / "target"
-        shutil.copytree(tree, source)
-        target.mkdir()
-        tool.start(place, source, target)
-        tools.wait_for(lambda: workload.same_trees(source, target), f"{tool.name}: first sync")
-        paths = sorted(path.relative_to(tree) for path in tree.rglob("*") if path.is_file())
-        arrival = workload.Arrival()
-        latencies = []
-        gc.disable()
-        try:
-            for number in range(count):
-                path = chance.choice(paths)
-                content = (b"%08d" % number).ljust(64, b"-") + chance.randbytes(
-                    workload.SAVE_BYTES - 64)
-                save = workload.save_in_place if number % 2 else workload.save_by_rename
-
-                def run(save=save, path=path, content=content):
-                    began = save(source / path, content)
-                    tool.after_save()
-                    return began
-
-                latencies.append(arrival.measure(target / path, content, run, MAX_SAVE_SECONDS))
-                time.sleep(GAP_SECONDS)
-        finally:
-            gc.enable()
-            arrival.close()
-    return latencies
+# name, usual value, what it counts
+NUMBERS = [
+    ("saves", 300, "saves per tool"),
+    ("repeat", 7, "runs per tool of what is short"),
+    ("restarts", 15, "restarts of the app"),
+    ("files", 100_000, "files of the large tree"),
+    ("megabytes", 1100, "size of the large tree"),
+    ("repeat-large", 2, "first syncs of the large tree per tool"),
+    ("bursts", 4, "bursts and checkouts per tool"),
+    ("patch-megabytes", 256, "size of the file that is patched"),
+    ("patches", 15, "patches per tool"),
+    ("instances", 50, "instances of the fleet"),
+    ("fleet-saves", 60, "saves to the fleet"),
+    ("cuts", 20, "cut connections"),
+    ("cables", 3, "pulled cables"),
+    ("repeat-mount", 3, "runs per command on the mount"),
+]
 
 
-def bench_save(options, tree):
-    results = {}
-    for tool in (tools.Livepush("watch"), tools.Livepush("mount"), tools.Lsyncd(), tools.Rsync(),
-                 tools.Mutagen()):
-        if not tool.available():
-            say(f"save: {tool.name} is not here, left out")
-            continue
-        say(f"save: {tool.name}, {options.saves} saves")
-        results[tool.name] = measure_saves(tool, tree, options.dir, options.saves)
-
-    ours = results["livepush watch"]
-    own_p50 = percentile([x for x in ours if x is not None] or [math.inf], 0.5)
-    rows = []
-    for name, latencies in results.items():
-        arrived = [latency * 1e3 for latency in latencies if latency is not None]
-        lost = len(latencies) - len(arrived)
-        if not arrived:
-            rows.append([name, len(latencies), "-", "-", "-", "-", lost, "-"])
-            continue
-        first = f"{latencies[0] * 1e3:.2f}" if latencies[0] is not None else "lost"
-        rows.append([name, len(latencies), f"{percentile(arrived, 0.5):.2f}",
-                     f"{percentile(arrived, 0.99):.2f}", f"{max(arrived):.2f}", first, lost,
-                     f"{percentile(arrived, 0.5) / 1e3 / own_p50:.1f} ×"])
-    arrived = [x * 1e3 for x in ours if x is not None]
-    lost = len(ours) - len(arrived)
-    reached = bool(arrived) and percentile(arrived, 0.5) <= 1 and percentile(arrived, 0.99) <= 5 \
-        and not lost
-    text = (f"A file of 1 KiB in a tree of {workload.FILES:,} files, at any depth, half written in "
-            "place and half by rename. From the writer's close() or rename() to the moment when "
-            "the new content is there at the other end, in ms.\n\n"
-            + table(["tool", "saves", "p50", "p99", "max", "first", "lost", "p50 to livepush"],
-                    rows)
-            + f"\n\nTarget p50 ≤ 1 ms, p99 ≤ 5 ms, none lost: {verdict(reached)}.")
-    return "save → applied", text, reached
-
-
-# first sync
-
-def first_livepush(place, source, target):
-    port = tools.start_controller(place, target)
-    return place.run(tools.LIVEPUSH, "push", "--json", source, f"ws://127.0.0.1:{port}")
-
-
-def first_rsync(place, source, target):
-    url = tools.start_rsync_daemon(place, target)
-    return place.run("rsync", "-aW", f"{source}/", url)
-
-
-def bench_first(options, tree):
-    contenders = {"livepush push": first_livepush, "rsync -aW to a daemon": first_rsync}
-    took = {name: [] for name in contenders}
-    tools.wait_for(lambda: workload.same_trees(tree, tree), "the source is in the page cache")
-    with contextlib.ExitStack() as places:
-        for turn in range(options.repeat):
-            order = list(contenders.items())
-            for name, run in order if turn % 2 else reversed(order):
-                say(f"first: {name}, {turn + 1} of {options.repeat}")
-                # A place of its own each time, so that no index of an earlier run helps; all are
-                # removed at the end, so that no disk is busy with a removal meanwhile.
-                place = places.enter_context(tools.Place(options.dir))
-                target = place.dir / "target"
-                target.mkdir()
-                tools.wait_for_quiet_disks()
-                took[name].append(run(place, tree, target))
-                place.stop_all()
-                if not workload.same_trees(tree, target):
-                    raise tools.BenchError(f"{name}: the trees differ afterwards")
-    medians = {name: statistics.median(values) for name, values in took.items()}
-    own = medians["livepush push"]
-    share = own / medians["rsync -aW to a daemon"]
-    rows = [[name, len(values), f"{medians[name] * 1e3:.0f}", f"{min(values) * 1e3:.0f}",
-             f"{max(values) * 1e3:.0f}", f"{medians[name] / own:.2f} ×"]
-            for name, values in took.items()]
-    text = (f"{workload.FILES:,} files, {workload.TREE_BYTES / 1e6:.0f} MB, into an empty tree on "
-            "the same machine; from the start of the process to its end, the receiving side "
-            "listening already. In ms, the tools taking turns.\n\n"
-            + table(["tool", "runs", "median", "min", "max", "to livepush"], rows)
-            + f"\n\nTarget ≤ 0.7 of `rsync -aW`: {share:.2f}, {verdict(share <= 0.7)}.")
-    return "first sync", text, share <= 0.7
-
-
-# save → new generation serving
-
-def bare_start(folder):
-    """Seconds from starting the app by itself until its port accepts."""
-    port = tools.free_port()
-    began = time.perf_counter()
-    app = subprocess.Popen(["python3", "app.py"], cwd=folder,
-                           env={**os.environ, "PORT": str(port)}, stdout=subprocess.DEVNULL)
-    try:
-        while True:
-            with socket.socket() as sock:
-                if sock.connect_ex(("127.0.0.1", port)) == 0:
-                    return time.perf_counter() - began
-            if app.poll() is not None or time.perf_counter() - began > tools.PATIENCE:
-                raise tools.BenchError("the app does not start by itself")
-            time.sleep(POLL_SECONDS)
-    finally:
-        app.terminate()
-        app.wait()
-
-
-def served(address):
-    connection = http.client.HTTPConnection(*address, timeout=10)
-    try:
-        connection.request("GET", "/")
-        return connection.getresponse().read().decode()
-    finally:
-        connection.close()
-
-
-def bench_restart(options, _tree):
-    with tools.Place(options.dir) as place:
-        folder = place.dir / "hello"
-        shutil.copytree(tools.ROOT / "examples/hello", folder)
-        say(f"restart: the app by itself, {options.restarts} starts")
-        bare = [bare_start(folder) for _ in range(options.restarts)]
-        program = place.spawn(tools.LIVEPUSH, "watch", "--json", folder, "hello")
-        url = urllib.parse.urlsplit(tools.event(program, "ready")["url"])
-        text = (folder / "app.py").read_text()
-        took = []
-        say(f"restart: by livepush, {options.restarts} saves")
-        for number in range(options.restarts):
-            message = f"save number {number}!"
-            began = workload.save_in_place(
-                folder / "app.py", text.replace("Hello from livepush!", message).encode())
-            while message not in served((url.hostname, url.port)):
-                if time.perf_counter() - began > tools.PATIENCE:
-                    raise tools.BenchError("the save is never served")
-                time.sleep(POLL_SECONDS)
-            took.append(time.perf_counter() - began)
-            tools.event(program, "restarted")
-    own, whole = statistics.median(bare) * 1e3, statistics.median(took) * 1e3
-    reached = whole - own <= 50
-    rows = [["the app by itself: start → port accepts", f"{own:.0f}", f"{min(bare) * 1e3:.0f}",
-             f"{max(bare) * 1e3:.0f}"],
-            ["livepush: save → first answer of the new version", f"{whole:.0f}",
-             f"{min(took) * 1e3:.0f}", f"{max(took) * 1e3:.0f}"]]
-    text = (f"`examples/hello`, {options.restarts} times each, in ms.\n\n"
-            + table(["", "median", "min", "max"], rows)
-            + f"\n\nTarget ≤ the app's own start + 50 ms: + {whole - own:.0f} ms, "
-            + f"{verdict(reached)}.")
-    return "save → new generation serving", text, reached
-
-
-def machine(folder):
-    """Lines that say what it was measured on."""
-    processor = next((line.partition(":")[2].strip()
-                      for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-                      if line.startswith("model name")), platform.machine())
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2 ** 30
-    filesystem = subprocess.run(["findmnt", "-n", "-f", "-o", "FSTYPE", "-T", folder],
-                                capture_output=True, text=True, check=False).stdout.strip()
-    lines = [f"Linux {platform.release()}, {processor}, {len(os.sched_getaffinity(0))} cores, "
-             f"{memory:.0f} GiB memory, files on {filesystem}"]
-    lines += [tool.version() for tool in (tools.Livepush(), tools.Rsync(), tools.Lsyncd(),
-                                          tools.Mutagen()) if tool.available()]
-    return [line.replace("\n", " ") for line in lines] + [f"Python {platform.python_version()}"]
-
-
-def workplace():
-    """Memory where there is enough of it: a disk that is slow now and then hides what the tools
-    themselves do. Otherwise the usual temporary directory."""
-    memory = pathlib.Path("/dev/shm")
-    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 * 2 ** 30:
-        return str(memory)
-    return tempfile.gettempdir()
-
-
-BENCHES = {"save": bench_save, "first": bench_first, "restart": bench_restart}
-
-
-def main():
+def options_of(arguments):
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME",
                         help=f"what to measure: {', '.join(BENCHES)} (default: all)")
     parser.add_argument("--report", metavar="FILE", help="write a Markdown report too")
-    parser.add_argument("--saves", type=int, default=300, help="saves per tool (default: 300)")
-    parser.add_argument("--repeat", type=int, default=7, help="first syncs per tool (default: 7)")
-    parser.add_argument("--restarts", type=int, default=15, help="restarts (default: 15)")
-    parser.add_argument("--dir", default=workplace(),
+    parser.add_argument("--dir", default=measure.workplace(),
                         help="where to work (default: %(default)s)")
-    options = parser.parse_args()
+    for name, usual, what in NUMBERS:
+        parser.add_argument(f"--{name}", type=int, default=usual, metavar="N",
+                            help=f"{what} (default: {usual:,})")
+    options = parser.parse_args(arguments)
     unknown = set(options.names) - set(BENCHES)
     if unknown:
         parser.error(f"there is no bench '{unknown.pop()}'")
+    return options
 
+
+def main():
+    options = options_of(sys.argv[1:])
     # Ended from outside, it still stops what it started and removes what it made.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    parts = ["\n".join(f"- {line}" for line in machine(options.dir))]
-    all_reached = True
+    parts = ["\n".join(f"- {line}" for line in measure.machine(options.dir))]
+    rows = []
     print(parts[0], flush=True)
     with tempfile.TemporaryDirectory(prefix="livepush-bench-", dir=options.dir) as folder:
-        tree = pathlib.Path(folder, "tree")
-        workload.make_tree(tree)
+        trees = measure.Trees(folder, options)
         for name in options.names or BENCHES:
-            title, text, reached = BENCHES[name](options, tree)
-            all_reached &= reached
-            parts.append(f"## {title}\n\n{text}")
+            began = time.monotonic()
+            result = BENCHES[name](options, trees)
+            measure.say(f"{name}: {time.monotonic() - began:.0f} s")
+            rows += [[result.title, what, target, measured, measure.verdict(good)]
+                     for what, target, measured, good in result.targets]
+            parts.append(result.section())
             print(f"\n{parts[-1]}", flush=True)
+    summary = measure.table(["bench", "of", "target", "measured", ""], rows)
+    print(f"\n{summary}", flush=True)
     if options.report:
         pathlib.Path(options.report).write_text(
-            "# Performance\n\nOne run of `./dev bench`, everything on one machine, over loopback."
-            "\n\n" + "\n\n".join(parts) + "\n")
-    sys.exit(0 if all_reached else 1)
+            "# Performance\n\nOne run of `./dev bench`, everything on one machine.\n\n"
+            + "\n\n".join([parts[0], summary, *parts[1:]]) + "\n")
+    sys.exit(0 if all(row[-1] == "reached" for row in rows) else 1)
 
 
 if __name__ == "__main__":

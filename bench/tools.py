@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -15,6 +16,10 @@ import time
 import workload
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tests/e2e"))
+
+import relay  # noqa: E402 (it lives with the tests)
+
 LIVEPUSH = os.environ.get("LIVEPUSH_BIN", str(ROOT / "build/cli/livepush"))
 CONTROLLER = os.environ.get("LIVEPUSH_CONTROLLER_BIN",
                             str(ROOT / "build/controller/livepush-controller"))
@@ -41,7 +46,7 @@ def wait_for(condition, what, seconds=PATIENCE, interval=0.05):
     return result
 
 
-def wait_for_quiet_disks(seconds=30, quiet=0.5):
+def wait_for_quiet_disks(seconds=5, quiet=0.5):
     """Writes out what is dirty and waits until the disks have had nothing to do for a moment, so
     that a run does not pay for what happened before it; not longer than `seconds`."""
     os.sync()
@@ -60,6 +65,7 @@ class Place:
     def __init__(self, parent):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="livepush-bench-", dir=parent))
         self._processes = []
+        self._relays = []
         self.env = {**os.environ, "HOME": str(self.dir / "home"),
                     "XDG_STATE_HOME": str(self.dir / "state"),
                     "XDG_CACHE_HOME": str(self.dir / "cache"),
@@ -93,10 +99,17 @@ class Place:
         self._processes.append(process)
         return process
 
+    def relay(self, port):
+        """A relay to that port, which counts and cuts."""
+        self._relays.append(relay.Relay(port))
+        return self._relays[-1]
+
     def stop_all(self):
-        """Ends its processes, the last one first."""
+        """Ends its processes, the last one first, and its relays."""
         while self._processes:
             self.stop(self._processes[-1])
+        while self._relays:
+            self._relays.pop().close()
 
     def stop(self, process):
         if process.poll() is None:
@@ -146,10 +159,15 @@ def event(process, *kinds):
     return json.loads(line_with(process, matches, f"no event {' or '.join(kinds)}"))
 
 
+def spawn_controller(place, tree, port=0):
+    """A controller that mirrors into tree: its process and port."""
+    controller = place.spawn(CONTROLLER, "--tree", tree, "--listen", f"127.0.0.1:{port}")
+    return controller, int(event(controller, "listening")["address"].rpartition(":")[2])
+
+
 def start_controller(place, tree):
     """A controller that mirrors into tree; returns its port."""
-    controller = place.spawn(CONTROLLER, "--tree", tree, "--listen", "127.0.0.1:0")
-    return int(event(controller, "listening")["address"].rpartition(":")[2])
+    return spawn_controller(place, tree)[1]
 
 
 def start_rsync_daemon(place, tree):
@@ -172,6 +190,8 @@ def start_rsync_daemon(place, tree):
 class Livepush:
     """`livepush watch` or `livepush mount` into a mirroring controller on loopback."""
 
+    removes = True
+
     def __init__(self, command="watch"):
         self.name = f"livepush {command}"
         self.command = command
@@ -186,9 +206,12 @@ class Livepush:
                                            and (os.geteuid() == 0 or shutil.which("fusermount3")))
 
     def start(self, place, source, tree):
-        port = start_controller(place, tree)
-        program = place.spawn(LIVEPUSH, self.command, "--json", source, f"ws://127.0.0.1:{port}")
-        event(program, "ready")
+        """The processes are `client` and `controller`, what runs between them is in `relay`."""
+        self.controller, port = spawn_controller(place, tree)
+        self.relay = place.relay(port)
+        self.client = place.spawn(LIVEPUSH, self.command, "--json", source,
+                                  f"ws://127.0.0.1:{self.relay.port}")
+        event(self.client, "ready")
 
     def after_save(self):
         """Nothing to do: it notices by itself."""
@@ -197,7 +220,11 @@ class Livepush:
 class Lsyncd:
     """lsyncd with a delay of 0, through an rsync daemon on loopback."""
 
-    name = "lsyncd, delay 0"
+    removes = True
+
+    def __init__(self, whole=True):
+        self.name = "lsyncd, delay 0"
+        self._whole = "true" if whole else "false"
 
     @staticmethod
     def version():
@@ -208,13 +235,12 @@ class Lsyncd:
     def available():
         return shutil.which("lsyncd") is not None
 
-    @staticmethod
-    def start(place, source, tree):
+    def start(self, place, source, tree):
         url = start_rsync_daemon(place, tree)
         config = place.dir / "lsyncd.lua"
         config.write_text(f'''settings {{ nodaemon = true }}
 sync {{ default.rsync, source = "{source}", target = "{url}", delay = 0,
-        rsync = {{ archive = true, whole_file = true, compress = false }} }}
+        rsync = {{ archive = true, whole_file = {self._whole}, compress = false }} }}
 ''')
         program = place.spawn("lsyncd", "-nodaemon", "-log", "Normal", config)
         line_with(program, lambda line: "finished" in line, "lsyncd does not finish its start")
@@ -226,7 +252,11 @@ sync {{ default.rsync, source = "{source}", target = "{url}", delay = 0,
 class Rsync:
     """rsync, run for the whole tree right after each save."""
 
-    name = "rsync after each save"
+    removes = False
+
+    def __init__(self, whole=True):
+        self.name = "rsync after each save"
+        self._option = "--whole-file" if whole else "--no-whole-file"
 
     @staticmethod
     def version():
@@ -238,7 +268,7 @@ class Rsync:
         return shutil.which("rsync") is not None
 
     def start(self, place, source, tree):
-        self._run = lambda: place.run("rsync", "-aW", f"{source}/", url)
+        self._run = lambda: place.run("rsync", "-a", self._option, f"{source}/", url)
         url = start_rsync_daemon(place, tree)
         self._run()
 

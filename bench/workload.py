@@ -20,22 +20,25 @@ WORDS = ("return if else for while static const int char struct void size error 
          "( ) { } [ ] ; , . = == != < > + - * / -> \n\t \n \n\n").split(" ")
 
 
-def make_tree(root):
-    """Fills root with FILES files in nested folders, TREE_BYTES in total: half of them text, half
-    random bytes. Returns their paths, relative, sorted."""
+def make_tree(root, files=FILES, tree_bytes=TREE_BYTES):
+    """Fills root with files in nested folders, so many bytes in total: half of them text, half
+    random. Returns their paths, relative, sorted."""
     chance = random.Random(20240501)
     folders = [pathlib.PurePath()]
-    for number in range(FOLDERS):
-        parent = chance.choice([folder for folder in folders if len(folder.parts) < MAX_DEPTH])
-        folders.append(parent / f"d{number:03}")
+    shallow = folders[:]
+    for number in range(FOLDERS * files // FILES):
+        folder = chance.choice(shallow) / f"d{number:03}"
+        folders.append(folder)
+        if len(folder.parts) < MAX_DEPTH:
+            shallow.append(folder)
     for folder in folders:
         (root / folder).mkdir(parents=True, exist_ok=True)
 
     # Most files are small and a few are large, as in a workspace.
-    weights = [chance.lognormvariate(0, 1.2) for _ in range(FILES)]
-    scale = TREE_BYTES / sum(weights)
+    weights = [chance.lognormvariate(0, 1.2) for _ in range(files)]
+    scale = tree_bytes / sum(weights)
     sizes = [int(weight * scale) for weight in weights]
-    sizes[0] += TREE_BYTES - sum(sizes)
+    sizes[0] += tree_bytes - sum(sizes)
 
     paths = []
     for number, size in enumerate(sizes):
@@ -53,14 +56,64 @@ def make_tree(root):
 
 def same_trees(one, other):
     """Whether two trees hold the same files with the same contents."""
-    def names(root):
-        return sorted(path.relative_to(root) for path in root.rglob("*")
-                      if path.relative_to(root).parts[0] != ".livepush")
-    ours = names(one)
-    if ours != names(other):
-        return False
-    return all((one / name).is_dir() or (one / name).read_bytes() == (other / name).read_bytes()
-               for name in ours)
+    ours = names_in(one)
+    return ours == names_in(other) and all(
+        kind == "d" or _content(f"{one}/{name}") == _content(f"{other}/{name}")
+        for name, kind in ours.items())
+
+
+def names_in(root):
+    """path, relative → "f" or "d", of everything but what the controller and git keep there."""
+    found, stack = {}, [""]
+    while stack:
+        folder = stack.pop()
+        for entry in os.scandir(os.path.join(root, folder)):
+            name = os.path.join(folder, entry.name)
+            if name in (".livepush", ".git"):
+                continue
+            found[name] = "d" if entry.is_dir(follow_symlinks=False) else "f"
+            if found[name] == "d":
+                stack.append(name)
+    return found
+
+
+class Expected:
+    """What a tree has to become: cheap to look at again and again, since what is right once is not
+    looked at any more."""
+
+    def __init__(self, source, target, names=None, gone=()):
+        """names: the files that are compared, relative; all of source by default."""
+        self._source, self._target = str(source), str(target)
+        if names is None:
+            names = [name for name, kind in names_in(source).items() if kind == "f"]
+        self._left = {str(name): os.stat(os.path.join(source, name)).st_size for name in names}
+        self._gone = [os.path.join(target, name) for name in gone]
+
+    def arrived(self):
+        """Whether all files have their sizes and contents, and what has to be gone is."""
+        while self._gone:
+            if os.path.lexists(self._gone[-1]):
+                return False
+            self._gone.pop()
+        while self._left:
+            name, size = next(iter(self._left.items()))
+            try:
+                same = os.stat(os.path.join(self._target, name)).st_size == size and _content(
+                    os.path.join(self._target, name)) == _content(os.path.join(self._source, name))
+            except OSError:
+                same = False
+            if not same:
+                return False
+            del self._left[name]
+        return True
+
+    def wait(self, began, seconds=60, interval=0.002):
+        """Seconds from `began` until all arrived; None when that takes too long."""
+        while not self.arrived():
+            if time.perf_counter() - began > seconds:
+                return None
+            time.sleep(interval)
+        return time.perf_counter() - began
 
 
 def save_in_place(path, content):
@@ -114,22 +167,30 @@ class Arrival:
     def measure(self, target, content, save, patience):
         """Runs save() and waits until target holds the content: the seconds that took, counted
         from what save() returns; None when it did not arrive within `patience` seconds."""
-        folder = os.fsencode(os.path.dirname(target))
-        watch = self._check(self._libc.inotify_add_watch(self._fd, folder, self._MASK))
+        return self.measure_all([target], content, save, patience)
+
+    def measure_all(self, targets, content, save, patience):
+        """The same for several targets: until the last of them holds the content."""
+        watches = {self._check(self._libc.inotify_add_watch(
+            self._fd, os.fsencode(os.path.dirname(target)), self._MASK)): target
+            for target in targets}
         self._drain()
         try:
             began = save()
             deadline = began + patience
+            left = set(watches)
             while True:
                 now = time.perf_counter()
-                if _content(target) == content:
+                left -= {watch for watch in left if _content(watches[watch]) == content}
+                if not left:
                     return time.perf_counter() - began
                 if now >= deadline:
                     return None
                 self._poll.poll((deadline - now) * 1000)
                 self._drain()
         finally:
-            self._libc.inotify_rm_watch(self._fd, watch)
+            for watch in watches:
+                self._libc.inotify_rm_watch(self._fd, watch)
             self._drain()
 
 

@@ -483,10 +483,10 @@ class Case(unittest.TestCase):
             write(folder / name, content)
         return folder
 
-    def session(self, command, workspace, app, *args, **options):
+    def session(self, command, workspace, app, *args, timeout=PATIENCE, **options):
         """`livepush watch|mount --json`, ready: (program, URL)."""
         program = self.start(LIVEPUSH, command, *args, "--json", workspace, app, **options)
-        ready = program.wait_event("ready")
+        ready = program.wait_event("ready", timeout=timeout)
         return program, ready.get("url")
 
     def controller(self, tree, *command, port=None, secret=SECRET, options=()):

@@ -284,7 +284,7 @@ class Peers(e2e.Case):
     def test_an_instance_that_does_not_know_the_secret(self):
         challenge = wire.pack([wire.CHALLENGE, 1, 0, bytes(32)])
         welcome = wire.pack([wire.WELCOME, bytes(32), "i", bytes(16), 0, bytes(16), False, False,
-                             0])
+                             0, bytes(16), 0, 0])
         self.push_fails(self.websocket(challenge, welcome), "secret")
 
     def test_messages_that_are_none(self):

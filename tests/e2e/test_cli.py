@@ -8,7 +8,8 @@ import unittest
 
 import livepush_e2e as e2e
 
-COMMANDS = ("mount watch push flush restart status logs init doctor version help").split()
+COMMANDS = ("mount watch push flush hold release why verify restart status logs init doctor "
+            "version help").split()
 MAX_COLUMNS = 100
 
 
@@ -65,7 +66,8 @@ class Misuse(e2e.Case):
                 self.assertEqual(done.stdout, "")
 
     def test_too_few_and_too_many_arguments(self):
-        for arguments in (["watch"], ["mount"], ["push"], ["flush"], ["restart"], ["logs"],
+        for arguments in (["watch"], ["mount"], ["push"], ["flush"], ["restart"], ["logs"], ["hold"],
+                          ["release"], ["why"], ["verify"], ["release", "a", "b"],
                           ["watch", "a", "b", "c"], ["flush", "a", "b"], ["version", "a"],
                           ["status", "a", "b"]):
             with self.subTest(arguments=arguments):
@@ -75,6 +77,14 @@ class Misuse(e2e.Case):
         for value in ("x", "-1", "", "99999999999999999999"):
             with self.subTest(value=value):
                 self.refused("flush", "--timeout", value, "app", saying=["seconds"], status=2)
+
+    def test_rates_that_are_none(self):
+        for value in ("x", "-1", "", "10", "5G", "1e99", "0x1000"):
+            with self.subTest(value=value):
+                self.refused("push", f"--max-rate={value}", self.dir, "app", saying=["rate"],
+                             status=2)
+        for option in ("--sync-timeout=x", "--sync-timeout=-1"):
+            self.refused("mount", option, self.dir, "app", saying=["seconds"], status=2)
 
     def test_the_controller(self):
         for arguments, word in ((["--no-such-option"], "--no-such-option"),
@@ -161,7 +171,7 @@ class Status(e2e.Case):
     def test_without_a_session(self):
         done = self.succeed("status")
         self.assertNotEqual(done.stdout + done.stderr, "")
-        for command in ("status", "flush", "restart", "logs"):
+        for command in ("status", "flush", "hold", "release", "verify", "restart", "logs"):
             with self.subTest(command=command):
                 self.refused(command, "nobody", saying=["nobody"])
 

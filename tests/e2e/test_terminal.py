@@ -1,10 +1,13 @@
 """What a person sees: `watch` and `mount` on a terminal and in a pipe."""
 
+import fcntl
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
+import termios
 import threading
 import unittest
 
@@ -20,8 +23,10 @@ class Terminal(e2e.Case):
             self.skipTest(f"no pseudo-terminals here: {error}")
         process = subprocess.Popen([e2e.LIVEPUSH, *map(str, args)], env={**self.env,
                                    "TERM": "xterm-256color"}, cwd=self.dir, stdin=slave,
-                                   stdout=slave, stderr=slave, start_new_session=True)
+                                   stdout=slave, stderr=slave, start_new_session=True,
+                                   preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
         os.close(slave)
+        self.keyboard = master
         said = []
 
         def read():
@@ -66,6 +71,55 @@ class Terminal(e2e.Case):
         source = self.example("hello")
         _, said = self.on_terminal("watch", source, "hello")
         self.wait_said(said, r"http://127\.0\.0\.1:\d+", "hello")
+
+    def test_who_holds_is_said_when_it_takes_long(self):
+        source = self.example("hello")
+        _, said = self.on_terminal("watch", source, "hello")
+        self.wait_said(said, "is live")
+        self.succeed("hold", "hello", "--for", "100")
+        self.wait_said(said, r"hello: held by livepush hold \(by pid \d+\); changes wait")
+        self.succeed("release", "hello")
+        self.wait_said(said, "hello: no longer held")
+
+    def mirrored(self):
+        """A workspace of 30 files under `watch` on a terminal, and its mirror."""
+        tree = self.dir / "tree"
+        tree.mkdir()
+        source = self.workspace({f"dir/file{number}": "x" for number in range(30)})
+        _, port = self.controller(tree)
+        self.env["LIVEPUSH_SECRET"] = e2e.SECRET
+        url = f"ws://127.0.0.1:{port}"
+        process, said = self.on_terminal("watch", source, url)
+        self.wait_said(said, "is live")
+        return source, tree, url, process, said
+
+    def test_a_mass_deletion_is_asked_for(self):
+        source, tree, _, process, said = self.mirrored()
+        before = e2e.snapshot(tree)
+        shutil.rmtree(source / "dir")
+        self.wait_said(said, r"delete 30 of 30 files on the instances\? \[y/N\]")
+        self.assertEqual(e2e.snapshot(tree), before)
+        os.write(self.keyboard, b"n\n")
+        self.wait_said(said, "held back until they are there again")
+        self.assertEqual(e2e.snapshot(tree), before)
+        self.assertIsNone(process.poll())
+
+    def test_a_mass_deletion_is_agreed_to(self):
+        source, tree, url, process, said = self.mirrored()
+        shutil.rmtree(source / "dir")
+        self.wait_said(said, r"\[y/N\]")
+        os.write(self.keyboard, b"y\n")
+        e2e.wait_for(lambda: e2e.snapshot(tree) == {}, what=said)
+        # That was for this one; the next is asked for again.
+        for number in range(40):
+            e2e.write(source / f"new{number}", "y")
+        self.succeed("flush", url)
+        for path in source.iterdir():
+            path.unlink()
+        e2e.wait_for(lambda: said().count("[y/N]") == 2, what=said)
+        self.assertEqual(len(e2e.snapshot(tree)), 40)
+        process.send_signal(signal.SIGINT)
+        process.wait(e2e.PATIENCE)
 
     def test_in_a_pipe_there_are_no_control_characters(self):
         source = self.example("hello")
