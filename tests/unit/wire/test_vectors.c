@@ -281,7 +281,7 @@ static void document__names_every_message_and_limit(void **state)
 		{"4,095", LP_PATH_MAX_BYTES},          {"255", LP_NAME_MAX_BYTES},
 		{"1,024", LP_SECRET_MAX_BYTES},        {"131,072", LP_INLINE_MAX_BYTES},
 		{"16,384", LP_CHUNK_MIN_BYTES},        {"65,536", LP_CHUNK_AVG_BYTES},
-		{"262,144", LP_CHUNK_MAX_BYTES},
+		{"131,072", LP_CHUNK_MAX_BYTES},
 	};
 
 	(void)state;
