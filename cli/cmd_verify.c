@@ -30,8 +30,9 @@ static void print_one(const char *app, const json_t *in)
 			     drifted, lp_json_text(in, "error"));
 	else
 		(void)printf("not checked: %s\n", lp_json_text(in, "error"));
-	json_array_foreach(json_object_get(in, "paths"), i, path)(void)
-		printf("  DRIFT %s\n", json_string_value(path));
+	json_array_foreach(json_object_get(in, "paths"), i, path) {
+		(void)printf("  DRIFT %s\n", json_string_value(path));
+	}
 	if (drifted > (long long)i && i > 0)
 		(void)printf("  and %lld more\n", drifted - (long long)i);
 }

@@ -362,7 +362,6 @@ static void ask_session(struct why *w, const char *app)
 static int run(struct why *w, struct lp_err *err)
 {
 	const char *app = w->args->n_words > 1 ? w->args->words[1] : NULL;
-	const json_t *session;
 	size_t i;
 	int r;
 
@@ -374,7 +373,8 @@ static int run(struct why *w, struct lp_err *err)
 		r = explain_rules(w, err);
 	if (r < 0)
 		return r;
-	json_array_foreach(w->sessions, i, session) ask_session(w, lp_json_text(session, "app"));
+	for (i = 0; i < json_array_size(w->sessions); i++)
+		ask_session(w, lp_json_text(json_array_get(w->sessions, i), "app"));
 	if (json_array_size(w->sessions) == 0 && !w->args->json)
 		lp_out_say(
 			"livepush: no mount or watch of %s runs here, so no instance can be asked",

@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -51,9 +52,16 @@ def wait_for(condition, timeout=PATIENCE, what="the condition"):
 
 
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """A port that nobody listens on, from below those that the kernel hands out by itself: nobody
+    who asks for any port, and no connection, gets it before it is used."""
+    while True:
+        with socket.socket() as sock:
+            port = random.randrange(10000, 32000)
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def accepts(port):

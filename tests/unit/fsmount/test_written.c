@@ -165,7 +165,7 @@ static void written__has_the_pages_of_a_mapping(void **state)
 static void written__begins_anew_after_a_report(void **state)
 {
 	struct fx *fx = *state;
-	struct fx_event first;
+	struct fx_event first = {0};
 	struct fx_event second;
 
 	make_large(fx, "f");
