@@ -14,7 +14,7 @@ static void print_one(const char *app, const json_t *in)
 	const char *state = lp_json_text(in, "state");
 	long long files = (long long)json_integer_value(json_object_get(in, "files")),
 		  drifted = (long long)json_integer_value(json_object_get(in, "drifted"));
-	const json_t *path;
+	const json_t *paths = json_object_get(in, "paths");
 	size_t i;
 
 	(void)printf("%s  %s: ", app,
@@ -30,9 +30,8 @@ static void print_one(const char *app, const json_t *in)
 			     drifted, lp_json_text(in, "error"));
 	else
 		(void)printf("not checked: %s\n", lp_json_text(in, "error"));
-	json_array_foreach(json_object_get(in, "paths"), i, path) {
-		(void)printf("  DRIFT %s\n", json_string_value(path));
-	}
+	for (i = 0; i < json_array_size(paths); i++)
+		(void)printf("  DRIFT %s\n", json_string_value(json_array_get(paths, i)));
 	if (drifted > (long long)i && i > 0)
 		(void)printf("  and %lld more\n", drifted - (long long)i);
 }
