@@ -30,6 +30,12 @@ enum {
 	/* So many looks lp_closes_sync waits for. */
 	SYNC_TRIES = 3,
 	EVENT_BYTES = 8192,
+	/* After so many closes with no longer gaps between them (a copy, a checkout), they are read
+	 * together, after pauses: being woken for each one costs who writes more than that helps.
+	 */
+	STREAM_CLOSES = 8,
+	STREAM_GAP_US = 2000,
+	STREAM_PAUSE_US = 1000,
 };
 
 int lp_closes_open(struct lp_closes *c, struct lp_fsmount *m, struct lp_err *err)
@@ -181,12 +187,14 @@ static void on_close(struct lp_closes *c, int fd)
 {
 	struct question q = {.inode = lp_writers_inode(fd), .fd = fd};
 
-	if (q.inode == NULL || !atomic_load(&q.inode->dirty)) {
+	if (q.inode == NULL) {
 		(void)close(fd);
 		return;
 	}
 	lp_inode_ref(&c->m->inodes, q.inode);
-	if (finish_unless_open(c, &q) == LP_WRITERS_SOME)
+	if (!atomic_load(&q.inode->dirty))
+		(void)close(fd);
+	else if (finish_unless_open(c, &q) == LP_WRITERS_SOME)
 		look_again(c, q.inode, 0);
 	lp_inode_put(&c->m->inodes, q.inode, 1);
 }
@@ -359,32 +367,57 @@ static bool is_stopping(struct lp_closes *c)
 	return stopping;
 }
 
+/* Closes that follow one another. */
+struct stream {
+	uint64_t last_us;
+	size_t n;
+};
+
+/* Counts n more. Returns whether they are so many that there is time to wait for the next ones. */
+static bool is_stream(struct stream *s, size_t n)
+{
+	uint64_t now_us = lp_now_us();
+
+	if (n == 0)
+		return false;
+	s->n = now_us - s->last_us <= STREAM_GAP_US ? s->n + n : n;
+	s->last_us = now_us;
+	return s->n >= STREAM_CLOSES;
+}
+
+/* Waits for something to do: not longer than wait_us (-1: for ever), in a stream for what is not a
+ * close, and only for a moment. */
+static void wait_for_work(struct lp_closes *c, bool in_stream, int64_t wait_us)
+{
+	struct pollfd fds[2] = {{.fd = c->wake_fd, .events = POLLIN},
+				{.fd = c->fan_fd, .events = POLLIN}};
+	int64_t us =
+		in_stream && (wait_us < 0 || wait_us > STREAM_PAUSE_US) ? STREAM_PAUSE_US : wait_us;
+	const struct timespec wait = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
+	uint64_t count;
+
+	(void)ppoll(fds, in_stream ? 1 : 2, us < 0 ? NULL : &wait, NULL);
+	if (fds[0].revents != 0 && read(c->wake_fd, &count, sizeof(count)) < 0)
+		errno = 0;
+}
+
 static void *run(void *arg)
 {
 	struct lp_closes *c = arg;
-	struct pollfd fds[2] = {{.fd = c->fan_fd, .events = POLLIN},
-				{.fd = c->wake_fd, .events = POLLIN}};
+	struct stream stream = {0};
 
 	while (!is_stopping(c)) {
 		uint64_t asked = count_asked(c);
+		bool in_stream = is_stream(&stream, read_closes(c));
 		struct lp_closes_look *look;
-		struct timespec wait;
 		int64_t wait_us;
-		uint64_t count;
 
-		(void)read_closes(c);
-		look = take_due(c, lp_now_us(), &wait_us);
-		if (look != NULL) {
+		while ((look = take_due(c, lp_now_us(), &wait_us)) != NULL) {
 			on_due(c, look);
 			release_look(c, look);
-			continue;
 		}
 		answer(c, asked);
-		wait.tv_sec = wait_us / 1000000;
-		wait.tv_nsec = wait_us % 1000000 * 1000;
-		(void)ppoll(fds, LP_COUNT_OF(fds), wait_us < 0 ? NULL : &wait, NULL);
-		if (fds[1].revents != 0 && read(c->wake_fd, &count, sizeof(count)) < 0)
-			errno = 0;
+		wait_for_work(c, in_stream, wait_us);
 	}
 	return NULL;
 }

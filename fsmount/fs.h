@@ -62,7 +62,9 @@ struct lp_fsmount {
 struct lp_handle {
 	struct lp_open open;
 	int fd;
+	int flags; /* to open it with once more */
 	bool writer;
+	bool parked; /* fd only reads, see lp_io_park; lock of the inode's lp_writing */
 	int opener;
 	atomic_int last_pid;   /* known to belong to the opener's process */
 	atomic_bool counted;   /* as one of the inode's writers */

@@ -14,7 +14,7 @@ int lp_io_open(struct lp_io *io, struct lp_fsmount *m, fuse_ino_t ino,
 		io->fd = io->h->fd;
 		return 0;
 	}
-	io->own = lp_fs_reopen(m, io->inode->fd, O_RDONLY | O_NONBLOCK);
+	io->own = lp_fs_reopen(m, io->inode->fd, O_RDONLY);
 	io->fd = io->own;
 	return io->own < 0 ? io->own : 0;
 }
@@ -24,52 +24,81 @@ void lp_io_close(struct lp_io *io)
 	lp_auto_close(&io->own);
 }
 
-/* A file that may only be appended to cannot be opened otherwise. */
-static int open_for_writing(const struct lp_fsmount *m, const struct lp_inode *inode)
+/* Waits while somebody below has a lease, who is given a sign to end it: the caller did not ask for
+ * EAGAIN. A file that may only be appended to cannot be opened otherwise. */
+static int open_for_writing(const struct lp_io *io)
 {
-	int fd = lp_fs_reopen(m, inode->fd, O_WRONLY | O_NONBLOCK);
+	int flags = io->h != NULL ? io->h->flags : O_WRONLY;
+	int fd;
 
-	return fd == -EPERM ? lp_fs_reopen(m, inode->fd, O_WRONLY | O_NONBLOCK | O_APPEND) : fd;
+	if (io->h != NULL && atomic_load(&io->h->appending))
+		flags |= O_APPEND;
+	fd = lp_fs_reopen(io->m, io->inode->fd, flags);
+	return fd == -EPERM ? lp_fs_reopen(io->m, io->inode->fd, flags | O_APPEND) : fd;
 }
 
-/* Without the kernel's opens the descriptor below stays open until the last writer has closed the
- * file in the mount: for those who look below it is being written for as long. */
-static int find_descriptor(struct lp_io *io)
+/* Finds the descriptor for a change, or takes `fresh` for it (-1: there is none yet). Returns false
+ * when there is none. Without the kernel's opens the descriptor below stays open until the last
+ * writer has closed the file in the mount: for those who look below it is being written for as
+ * long. */
+static bool find_descriptor(struct lp_io *io, int *fresh)
 {
-	int *fd = io->m->quick ? &io->w->fd : &io->own;
+	struct lp_handle *h = io->h;
 
-	if (io->h != NULL) {
-		io->fd = io->h->fd;
-		return 0;
+	if (h != NULL) {
+		if (h->parked && *fresh >= 0)
+			h->parked = dup3(*fresh, h->fd, O_CLOEXEC) < 0;
+		io->fd = h->parked ? -1 : h->fd;
+	} else if (io->m->quick) {
+		if (io->w->fd < 0)
+			io->w->fd = lp_take_fd(fresh);
+		io->fd = io->w->fd;
+	} else {
+		io->own = lp_take_fd(fresh);
+		io->fd = io->own;
 	}
-	if (*fd < 0)
-		*fd = open_for_writing(io->m, io->inode);
-	io->fd = *fd;
-	if (*fd >= 0)
-		return 0;
-	*fd = -1;
-	return io->fd;
+	return io->fd >= 0;
 }
 
 int lp_io_begin(struct lp_io *io, struct lp_fsmount *m, fuse_ino_t ino,
 		const struct fuse_file_info *fi)
 {
-	int r;
+	LP_AUTO_CLOSE int fresh = -1;
+	bool found;
 
 	*io = (struct lp_io){
 		.m = m, .inode = lp_fs_inode(m, ino), .h = lp_fs_handle(fi), .own = -1};
 	io->w = lp_inode_writing(&m->inodes, io->inode);
 	(void)pthread_mutex_lock(&io->w->lock);
-	r = find_descriptor(io);
-	if (r < 0) {
+	found = find_descriptor(io, &fresh);
+	if (!found) {
 		(void)pthread_mutex_unlock(&io->w->lock);
-		return r;
+		fresh = open_for_writing(io); /* may wait: not with the lock */
+		if (fresh < 0)
+			return fresh;
+		(void)pthread_mutex_lock(&io->w->lock);
+		found = find_descriptor(io, &fresh);
+	}
+	if (!found) {
+		(void)pthread_mutex_unlock(&io->w->lock);
+		return -EIO;
 	}
 	lp_writing_begin(io->w, io->fd);
 	/* Before anything changes below: who looks there finds out with lp_fsmount_is_writing. */
 	if (m->quick)
 		lp_closes_expect(&m->closes, io->inode);
 	return 0;
+}
+
+void lp_io_park(struct lp_fsmount *m, struct lp_handle *h)
+{
+	struct lp_writing *w = lp_inode_writing(&m->inodes, h->open.inode);
+	LP_AUTO_CLOSE int fd = lp_fs_reopen(m, h->open.inode->fd, O_RDONLY);
+
+	(void)pthread_mutex_lock(&w->lock);
+	if (fd >= 0 && !h->parked) /* in one step, for those who use the descriptor meanwhile */
+		h->parked = dup3(fd, h->fd, O_CLOEXEC) >= 0;
+	(void)pthread_mutex_unlock(&w->lock);
 }
 
 /* Notes that the file has to be reported, when its opens are told. */

@@ -36,6 +36,11 @@ int lp_io_begin(struct lp_io *io, struct lp_fsmount *m, fuse_ino_t ino,
 		const struct fuse_file_info *fi) LP_MUST_USE;
 void lp_io_end(struct lp_io *io, const struct lp_io_change *change);
 
+/* Takes the writer's descriptor away from a handle until it changes the file again, so that the
+ * file below is not open for writing, and can be read, while a caller waits for that. When that is
+ * not possible it stays as it is. */
+void lp_io_park(struct lp_fsmount *m, struct lp_handle *h);
+
 /* Before and after a change of attributes, so that it is not taken for one by somebody else. */
 void lp_io_begin_attr(struct lp_io *io, struct lp_fsmount *m, struct lp_inode *inode);
 void lp_io_end_attr(struct lp_io *io);

@@ -190,6 +190,9 @@ void lp_fs_entry(struct lp_fsmount *m, struct lp_inode *inode, const struct stat
 	};
 }
 
+/* Of this thread, once it has been set. */
+static _Thread_local mode_t thread_umask = (mode_t)-1;
+
 static bool is_other_user(const struct lp_fsmount *m, const struct fuse_ctx *ctx)
 {
 	return m->privileged && (ctx->uid != 0 || ctx->gid != 0);
@@ -214,7 +217,9 @@ void lp_fs_act_begin(const struct lp_fsmount *m, const struct fuse_ctx *ctx)
 	int saved = errno;
 
 	/* Our threads share no umask with the process: see pool.c. */
-	(void)umask(ctx->umask);
+	if (ctx->umask != thread_umask)
+		(void)umask(ctx->umask);
+	thread_umask = ctx->umask;
 	if (is_other_user(m, ctx)) {
 		(void)setfsgid(ctx->gid);
 		(void)setfsuid(ctx->uid);

@@ -117,8 +117,17 @@ static bool is_dot(const char *name)
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-/* Adds the entry with its attributes; one that cannot be looked up goes without. Returns whether it
- * fitted. */
+/* Whether the kernel has it, with attributes that it believes for long: who has looked up all files
+ * of a directory often lists it then. */
+static bool is_known(struct lp_fsmount *m, const struct lp_inode *dir, const struct dirent *de)
+{
+	const struct stat st = {.st_dev = dir->dev, .st_ino = de->d_ino};
+
+	return atomic_load(&m->told) && lp_inode_is_known_as(&m->inodes, dir, de->d_name, &st);
+}
+
+/* Adds the entry with its attributes, unless the kernel knows it; one that cannot be looked up goes
+ * without, too. Returns whether it fitted. */
 static bool add_plus(struct page *p, const struct lp_inode *dir, const struct dirent *de)
 {
 	struct lp_fsmount *m = lp_fs_of(p->req);
@@ -128,7 +137,7 @@ static bool add_plus(struct page *p, const struct lp_inode *dir, const struct di
 	struct stat st;
 	size_t len;
 
-	if (!is_dot(de->d_name)) {
+	if (!is_dot(de->d_name) && !is_known(m, dir, de)) {
 		if (lp_fs_lookup(m, dir, de->d_name, &st, &inode) == 0)
 			lp_fs_entry(m, inode, &st, &e);
 		else

@@ -7,9 +7,13 @@
 
 #include <fcntl.h>
 
-/* What is dropped from the caller's flags: the kernel has done its part of these, and O_DIRECT
- * would ask our buffers for an alignment that they do not have. */
-static const int DROPPED_FLAGS = O_CREAT | O_EXCL | O_DIRECT;
+/* What is dropped from the caller's flags: the kernel has done its part of these; O_DIRECT would
+ * ask our buffers for an alignment that they do not have; with O_NONBLOCK a lease of somebody who
+ * reads below would make it fail. */
+static const int DROPPED_FLAGS = O_CREAT | O_EXCL | O_DIRECT | O_NONBLOCK;
+
+/* What is done once only, or may change. */
+static const int FIRST_FLAGS = O_TRUNC | O_APPEND | O_TMPFILE;
 
 static bool opens_for_writing(int flags)
 {
@@ -41,6 +45,7 @@ static struct lp_handle *new_handle(struct lp_fsmount *m, struct lp_inode *inode
 
 	h->open.end = end_open;
 	h->fd = -1;
+	h->flags = flags & ~(DROPPED_FLAGS | FIRST_FLAGS);
 	h->opener = pid;
 	h->writer = opens_for_writing(flags);
 	atomic_store(&h->last_pid, pid);

@@ -150,8 +150,13 @@ void lp_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 	if (r == 0 && (datasync != 0 ? fdatasync(io.fd) : fsync(io.fd)) < 0)
 		e = errno;
 	lp_io_close(&io);
-	if (e != 0 || m->opts.barrier == NULL || !lp_report_synced(m, req, lp_fs_inode(m, ino)))
-		(void)fuse_reply_err(req, e);
+	if (e == 0 && m->opts.barrier != NULL) {
+		if (io.h != NULL && io.h->writer)
+			lp_io_park(m, io.h);
+		if (lp_report_synced(m, req, lp_fs_inode(m, ino)))
+			return;
+	}
+	(void)fuse_reply_err(req, e);
 }
 
 void lp_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,

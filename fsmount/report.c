@@ -11,7 +11,7 @@
 
 #include "common/base/lp_clock.h"
 #include "common/base/lp_path.h"
-#include "fsmount/writing.h"
+#include "fsmount/io.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -312,6 +312,7 @@ void lp_report_flush(struct lp_fsmount *m, struct lp_handle *h, int pid)
 		return;
 	if (!same_process(h->opener, pid) || !is_last_of_process(m, inode, pid))
 		return;
+	lp_io_park(m, h);
 	/* Not counted from here on: the next one that saves the file need not wait for the RELEASE
 	 * of this one. Should this handle be written again after all it counts again. */
 	atomic_store(&h->touched, false);

@@ -209,6 +209,18 @@ class Mount(e2e.Case):
         self.assertEqual(e2e.mounts_below(self.dir), [])
         self.assertIn(f"pid {user.pid} (sleep) works in it at 'dir'", program.describe())
 
+    def test_sync_is_exact_for_files_of_any_size(self):
+        self.mount("--sync", "--sync-timeout", str(30 * e2e.SLOWDOWN))
+        for turn, size in enumerate((1000, 200_000, 200_000, 2_000_000, 2_000_000)):
+            content = f"turn {turn}\n".ljust(size, "x")
+            e2e.write(self.source / "a", content)
+            self.assertEqual((self.tree / "a").read_text(), content, f"{size} bytes, closed")
+            with open(self.source / "b", "w", encoding="utf-8") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+                self.assertEqual((self.tree / "b").read_text(), content, f"{size} bytes, open")
+
     def test_errors_are_those_of_the_file_system_below(self):
         self.mount()
         with self.assertRaises(FileNotFoundError):

@@ -5,9 +5,12 @@
 #include "common/base/lp_fs.h"
 #include "common/base/lp_util.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -159,11 +162,60 @@ static void write__by_a_hard_link_is_reported_for_the_name_that_was_used(void **
 	} while (!seen && getenv("LP_FX_UNPRIVILEGED") == NULL);
 }
 
+/* A change of the file in the mount, in a child: exits with its errno. */
+static pid_t start_change(struct fx *fx, bool truncates)
+{
+	pid_t pid = fork();
+	int fd;
+
+	if (pid != 0)
+		return pid;
+	(void)close_range(STDERR_FILENO + 1, UINT_MAX, 0);
+	if (truncates)
+		_exit(truncate(fx_path(fx, "f"), 2) == 0 ? 0 : errno);
+	fd = open(fx_path(fx, "f"), O_WRONLY | O_CLOEXEC);
+	_exit(fd >= 0 && write(fd, "xy", 2) == 2 && close(fd) == 0 ? 0 : errno);
+}
+
+/* Whether somebody waits for the end of the lease on the descriptor. */
+static bool lease_is_unwanted(void *arg)
+{
+	return fcntl(*(int *)arg, F_GETLEASE) == F_UNLCK;
+}
+
+/* Who reads a file to send it keeps writers waiting for as long. */
+static void write__waits_for_who_reads_below(void **state)
+{
+	const struct sigaction ignore = {.sa_handler = SIG_IGN};
+	struct fx *fx = *state;
+
+	assert_int_equal(sigaction(SIGIO, &ignore, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		pid_t pid;
+		int fd;
+
+		fx_write(fx, "f", "before");
+		expect_closed(fx, "before");
+		fx_wait_until(lease_is_granted, fx);
+		fd = openat(fx->root_fd, "f", O_RDONLY | O_CLOEXEC);
+		assert_int_equal(fcntl(fd, F_SETLEASE, F_RDLCK), 0);
+		pid = start_change(fx, i == 1);
+		fx_wait_until(lease_is_unwanted, &fd);
+		assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+		assert_int_equal(close(fd), 0);
+		fx_reap(pid);
+		lp_fsmount_drain(fx->m);
+		assert_true(fx_count(fx) > fx->n_expected);
+		fx_skip(fx, fx_count(fx) - fx->n_expected);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, fx_setup, fx_teardown)
 		T(write__in_two_parts_is_being_written_from_the_first_change_to_the_close),
+		T(write__waits_for_who_reads_below),
 		T(write__by_a_hard_link_is_reported_for_the_name_that_was_used),
 	};
 #undef T

@@ -137,6 +137,67 @@ static int exit_status_of(pid_t pid)
 	return WEXITSTATUS(status);
 }
 
+/* Whether who reads below, to send it, finds nobody writing the file. */
+static void assert_not_written_below(struct fx *fx, const char *name)
+{
+	int fd = openat(fx->root_fd, name, O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(fcntl(fd, F_SETLEASE, F_RDLCK), 0);
+	assert_int_equal(close(fd), 0);
+}
+
+static void close__can_be_read_below_while_it_waits(void **state)
+{
+	struct fx *fx = *state;
+	pid_t pid;
+
+	fx_mount(fx);
+	pid = start_writer(fx, "file", false);
+	fx_wait_until(one_waits, fx->of_test);
+	assert_not_written_below(fx, "file");
+	set_gate(fx->of_test, true);
+	assert_int_equal(exit_status_of(pid), 0);
+	fx_skip(fx, 1);
+}
+
+/* Runs in a child: writes between an fsync that waits and the close. */
+static pid_t start_writer_on(struct fx *fx, const char *name, int flags)
+{
+	pid_t pid = fork();
+	int fd;
+
+	if (pid != 0)
+		return pid;
+	(void)close_range(STDERR_FILENO + 1, UINT_MAX, 0);
+	fd = open(fx_path(fx, name), O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0644);
+	if (fd < 0 || write(fd, "text", 4) != 4 || fsync(fd) < 0 || write(fd, " more", 5) != 5)
+		_exit(255);
+	_exit(close(fd) == 0 ? 0 : errno);
+}
+
+static void fsync__can_be_read_below_while_it_waits_and_written_after(void **state)
+{
+	static const int flags[] = {0, O_APPEND, O_TRUNC, O_EXCL};
+	struct fx *fx = *state;
+	char name[] = "file0";
+
+	fx_mount(fx);
+	for (size_t i = 0; i < LP_COUNT_OF(flags); i++) {
+		pid_t pid;
+
+		set_gate(fx->of_test, false);
+		name[4] = (char)('0' + i);
+		pid = start_writer_on(fx, name, flags[i]);
+		fx_wait_until(one_waits, fx->of_test);
+		assert_not_written_below(fx, name);
+		set_gate(fx->of_test, true);
+		assert_int_equal(exit_status_of(pid), 0);
+		fx_expect(fx, LP_EVENT_CLOSED, name, NULL);
+		fx_expect(fx, LP_EVENT_CLOSED, name, "text more");
+	}
+}
+
 static void close__of_a_writer_waits(void **state)
 {
 	struct fx *fx = *state;
@@ -290,6 +351,8 @@ int main(void)
 #define T(test) cmocka_unit_test_setup_teardown(test, setup_gate, teardown_gate)
 	const struct CMUnitTest tests[] = {
 		T(close__of_a_writer_waits),
+		T(close__can_be_read_below_while_it_waits),
+		T(fsync__can_be_read_below_while_it_waits_and_written_after),
 		T(fsync__waits_while_the_file_stays_open),
 		T(close__of_a_reader_does_not_wait),
 		T(barrier__that_fails_is_an_error_only_when_asked_for),
