@@ -5,14 +5,14 @@
 #include "common/base/lp_mem.h"
 #include "common/base/lp_path.h"
 #include "sync/ignore.h"
+#include "watcher/rules.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#define RULES_MAX_BYTES ((size_t)1024 * 1024) /* of one file, as in a scan */
-#define CONF_NAME       "livepush.yml"
+#define CONF_NAME "livepush.yml"
 
 char *lp_explain_absolute(const char *path)
 {
@@ -59,32 +59,25 @@ char *lp_explain_workspace(const char *absolute_path)
 	return realpath(".", NULL);
 }
 
-/* A rule file that is no plain file, or is not there, has no rules. */
-static int read_rules(int root_fd, const char *path, struct lp_buf *text)
-{
-	LP_AUTO_CLOSE int fd = lp_open_beneath(root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
-	struct stat st;
-
-	if (fd < 0)
-		return fd == -ENOENT || fd == -ELOOP || fd == -ENXIO || fd == -ENOTDIR ? 0 : fd;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	return S_ISREG(st.st_mode) ? lp_read_all(fd, text) : 0;
-}
-
 static int load_dir(struct lp_ignore *ig, int root_fd, const char *dir, struct lp_err *err)
 {
+	LP_AUTO_CLOSE int fd =
+		lp_open_beneath(root_fd, dir[0] ? dir : ".", O_RDONLY | O_DIRECTORY, 0);
 	char path[LP_PATH_MAX_BYTES + 1];
 	int r = 0;
 
+	if (fd < 0) /* below nothing there are no rules */
+		return fd == -ENOENT || fd == -ELOOP || fd == -ENOTDIR
+			       ? 0
+			       : lp_err_set(err, -fd, "%s: cannot be read", dir);
 	for (int level = 0; level < LP_IGNORE_LEVEL_COUNT_ && r == 0; level++) {
 		const char *name = lp_ignore_file_of((enum lp_ignore_level)level, dir);
 		struct lp_buf text;
 
 		if (!name || lp_path_join(path, sizeof(path), dir, name) < 0)
 			continue;
-		lp_buf_init(&text, RULES_MAX_BYTES);
-		r = read_rules(root_fd, path, &text);
+		lp_buf_init(&text, LP_RULES_MAX_BYTES);
+		r = lp_rules_read(fd, dir, (enum lp_ignore_level)level, &text);
 		if (r < 0)
 			r = lp_err_set(err, -r, "%s: cannot be read", path);
 		else if (text.len > 0 && lp_ignore_set(ig, dir, (enum lp_ignore_level)level, path,

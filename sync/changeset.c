@@ -87,13 +87,20 @@ struct lp_op *lp_changeset_add_move(struct lp_changeset *cs, const char *from, c
 	return op;
 }
 
+size_t lp_op_recipe(const struct lp_op *op, struct lp_segment **out)
+{
+	const struct lp_base *base = &op->base;
+
+	if (base->written)
+		return lp_ranges_recipe(base->written, base->chunks->bytes, op->e.size, out);
+	return lp_chunks_recipe(base->chunks, op->chunks, out);
+}
+
 static uint64_t new_bytes(const struct lp_op *op)
 {
 	struct lp_segment *segments;
 	uint64_t sum = 0;
-	size_t n = op->base.written ? lp_ranges_recipe(op->base.written, op->base.chunks->bytes,
-						       op->e.size, &segments)
-				    : lp_chunks_recipe(op->base.chunks, op->chunks, &segments);
+	size_t n = lp_op_recipe(op, &segments);
 
 	for (size_t i = 0; i < n; i++)
 		sum += segments[i].is_new ? segments[i].len : 0;

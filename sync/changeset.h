@@ -81,6 +81,10 @@ struct lp_op *lp_changeset_add(struct lp_changeset *cs, enum lp_op_kind kind, co
 struct lp_op *lp_changeset_add_move(struct lp_changeset *cs, const char *from, const char *to,
 				    const struct lp_entry *e);
 
+/* How the content of a PUT with chunks and a base is made of the base: as lp_chunks_recipe says, or
+ * lp_ranges_recipe when it is known what was written. */
+size_t lp_op_recipe(const struct lp_op *op, struct lp_segment **out);
+
 /* How many bytes of content have to be sent for it to an instance that has its base. */
 uint64_t lp_op_bytes(const struct lp_op *op);
 

@@ -3,6 +3,7 @@
 
 #include "common/base/lp_mem.h"
 #include "common/base/lp_util.h"
+#include "sync/blocks.h"
 #include "sync/gear.h"
 
 #include <string.h>
@@ -34,8 +35,10 @@ struct lp_chunks *lp_chunks_ref(struct lp_chunks *c)
 
 void lp_chunks_unref(struct lp_chunks *c)
 {
-	if (c && --c->refs == 0)
-		free(c);
+	if (!c || --c->refs > 0)
+		return;
+	free(c->blocks);
+	free(c);
 }
 
 struct lp_digest lp_chunks_digest(const struct lp_chunks *c)
@@ -122,6 +125,7 @@ int lp_chunks_rewrite(const struct lp_chunks *old, uint64_t bytes, const struct 
 {
 	LP_AUTO_FREE uint8_t *buf = lp_xcalloc(1, LP_CHUNK_MAX_BYTES + READ_BYTES);
 	struct rewrite w = {.read = read, .ctx = ctx, .bytes = bytes, .buf = buf};
+	struct lp_chunks *made = NULL;
 	uint64_t old_at = 0;
 	size_t i = 0;
 	int r = 0;
@@ -136,8 +140,14 @@ int lp_chunks_rewrite(const struct lp_chunks *old, uint64_t bytes, const struct 
 			r = cut_one(&w);
 		}
 	}
-	if (r == 0)
-		*out = lp_chunks_create(w.out, w.n_out, NULL);
+	if (r == 0) {
+		made = lp_chunks_create(w.out, w.n_out, NULL);
+		r = lp_blocks_rewrite(old, written, read, ctx, made);
+	}
 	free(w.out);
+	if (r == 0)
+		*out = made;
+	else
+		lp_chunks_unref(made);
 	return r;
 }

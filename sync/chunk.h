@@ -17,20 +17,28 @@
 #define LP_CHUNK_AVG_BYTES UINT32_C(65536)
 #define LP_CHUNK_MAX_BYTES UINT32_C(131072)
 
+/* A block is finer than a chunk, and known by its place alone. The blocks of a content are known
+ * only to whoever wanted them (lp_hasher_create_fine), up to so many of them: 512 MiB, a thousandth
+ * of which they take in memory. No part of the protocol. */
+#define LP_BLOCK_BYTES ((size_t)8192)
+#define LP_BLOCKS_MAX  ((size_t)65536)
+
 struct lp_chunk {
 	uint32_t len;
 	struct lp_digest digest;
 };
 
-/* The chunks of one content, in order; counted, never changed once made. */
+/* The chunks of one content, in order; counted, never changed once made. blocks: a digest of 64
+ * bits for each LP_BLOCK_BYTES, owned; NULL: not known. */
 struct lp_chunks {
 	unsigned refs;
 	uint32_t n;
 	uint64_t bytes; /* of the content */
+	uint64_t *blocks;
 	struct lp_chunk c[];
 };
 
-/* A list of n chunks and one more (NULL: none), copied; one reference. */
+/* A list of n chunks and one more (NULL: none), copied, without blocks; one reference. */
 struct lp_chunks *lp_chunks_create(const struct lp_chunk *c, size_t n, const struct lp_chunk *more);
 struct lp_chunks *lp_chunks_ref(struct lp_chunks *c);
 void lp_chunks_unref(struct lp_chunks *c); /* NULL is allowed */
@@ -46,8 +54,9 @@ typedef int lp_read_at_fn(void *ctx, uint64_t at, void *out, size_t len);
 /* The chunks of a content of `bytes` that was `old` before `written` was written over it, nothing
  * moved. It may have been cut or made longer at its end: what is new there counts as written, what
  * was cut off and came back is written only when the ranges say so. Reads what was written from the
- * beginning of its chunk to the next cut that is as before, and little more. *out: one reference.
- * Returns 0 or what read said. */
+ * beginning of its chunk to the next cut that is as before, and little more; when `old` has blocks
+ * and not many were written to, the new list gets them, too. *out: one reference. Returns 0 or what
+ * read said. */
 int lp_chunks_rewrite(const struct lp_chunks *old, uint64_t bytes, const struct lp_ranges *written,
 		      lp_read_at_fn *read, void *ctx, struct lp_chunks **out);
 
@@ -62,7 +71,8 @@ struct lp_segment {
 
 /* How `to` is made of `base` (NULL: of nothing): segments in order of `at`, without gaps,
  * neighbours of one sort merged. What both have at the same place is taken from there, so that
- * nothing has to be moved for it. *out is the caller's (free). Returns how many. */
+ * nothing has to be moved for it. Where both have blocks, what is new by its chunk is looked at
+ * block by block. *out is the caller's (free). Returns how many. */
 size_t lp_chunks_recipe(const struct lp_chunks *base, const struct lp_chunks *to,
 			struct lp_segment **out);
 

@@ -2,7 +2,7 @@
 #include "sync/digest.h"
 
 #include "common/base/lp_mem.h"
-#include "sync/chunk.h"
+#include "sync/blocks.h"
 #include "sync/gear.h"
 
 #include <stdio.h>
@@ -20,6 +20,7 @@ struct lp_hasher {
 	struct lp_chunk *chunks;
 	size_t n_chunks;
 	size_t cap_chunks;
+	struct lp_blocks *blocks; /* NULL: not wanted */
 };
 
 static struct lp_digest canonical(XXH128_hash_t h)
@@ -65,8 +66,18 @@ struct lp_hasher *lp_hasher_create(void)
 	return h;
 }
 
+struct lp_hasher *lp_hasher_create_fine(void)
+{
+	struct lp_hasher *h = lp_hasher_create();
+
+	h->blocks = lp_blocks_create();
+	return h;
+}
+
 void lp_hasher_reset(struct lp_hasher *h)
 {
+	if (h->blocks)
+		lp_blocks_reset(h->blocks);
 	(void)XXH3_128bits_reset(h->state);
 	h->bytes = 0;
 	h->gear = (struct lp_gear){0};
@@ -75,6 +86,8 @@ void lp_hasher_reset(struct lp_hasher *h)
 
 static void add_to_chunks(struct lp_hasher *h, const uint8_t *data, size_t len)
 {
+	if (h->blocks)
+		lp_blocks_add(h->blocks, data, len);
 	while (len > 0) {
 		uint32_t before = h->gear.len;
 		bool cut;
@@ -114,7 +127,8 @@ void lp_hasher_add(struct lp_hasher *h, const void *data, size_t len)
 	h->bytes += len;
 }
 
-struct lp_chunks *lp_hasher_chunks(const struct lp_hasher *h)
+/* Without blocks. NULL for a content that is not large. */
+static struct lp_chunks *list_chunks(const struct lp_hasher *h)
 {
 	const struct lp_chunk rest = {.len = h->gear.len,
 				      .digest = canonical(XXH3_128bits_digest(h->state))};
@@ -124,9 +138,18 @@ struct lp_chunks *lp_hasher_chunks(const struct lp_hasher *h)
 	return lp_chunks_create(h->chunks, h->n_chunks, rest.len > 0 ? &rest : NULL);
 }
 
+struct lp_chunks *lp_hasher_chunks(const struct lp_hasher *h)
+{
+	struct lp_chunks *all = list_chunks(h);
+
+	if (all && h->blocks)
+		all->blocks = lp_blocks_get(h->blocks);
+	return all;
+}
+
 struct lp_digest lp_hasher_get(const struct lp_hasher *h)
 {
-	struct lp_chunks *all = lp_hasher_chunks(h);
+	struct lp_chunks *all = list_chunks(h);
 	struct lp_digest d;
 
 	if (!all)
@@ -141,6 +164,7 @@ void lp_hasher_destroy(struct lp_hasher *h)
 	if (!h)
 		return;
 	(void)XXH3_freeState(h->state);
+	lp_blocks_destroy(h->blocks);
 	free(h->head);
 	free(h->chunks);
 	free(h);

@@ -34,6 +34,9 @@ void lp_digest_hex(const struct lp_digest *d, char out[LP_DIGEST_HEX_BYTES]);
  * LP_INLINE_MAX_BYTES, lp_chunks_digest of its chunks beyond. */
 struct lp_hasher; /* opaque, heap */
 struct lp_hasher *lp_hasher_create(void);
+
+/* One whose chunks have blocks (sync/chunk.h). */
+struct lp_hasher *lp_hasher_create_fine(void);
 void lp_hasher_reset(struct lp_hasher *h);
 
 /* Takes the next len bytes. A large first piece is read where it is; what is small is kept until

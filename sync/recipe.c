@@ -3,6 +3,7 @@
 
 #include "common/base/lp_mem.h"
 #include "common/base/lp_util.h"
+#include "sync/blocks.h"
 
 #include <string.h>
 
@@ -28,6 +29,22 @@ static void append(struct recipe *r, bool is_new, uint64_t from, uint64_t len)
 			.at = r->at, .from = is_new ? 0 : from, .len = len, .is_new = is_new};
 	}
 	r->at += len;
+}
+
+/* Appends a chunk that the base does not have: new but for the blocks that are as they were. */
+static void append_new(struct recipe *r, const struct lp_chunks *base, const struct lp_chunks *to,
+		       uint64_t len)
+{
+	uint64_t end = r->at + len;
+
+	if (!base->blocks || !to->blocks)
+		append(r, true, 0, len);
+	while (r->at < end) {
+		uint64_t block = r->at / LP_BLOCK_BYTES, stop = (block + 1) * LP_BLOCK_BYTES;
+
+		append(r, !lp_blocks_same(base, to, block), r->at,
+		       (stop < end ? stop : end) - r->at);
+	}
 }
 
 /* The chunks of the base by digest: open addressing, slots hold index + 1. Of equal chunks only the
@@ -117,7 +134,10 @@ size_t lp_chunks_recipe(const struct lp_chunks *base, const struct lp_chunks *to
 			here++;
 		which = choose(&m, &to->c[i], r.at, here, next);
 		next = which + 1;
-		append(&r, which == m.base->n, which < m.base->n ? m.at[which] : 0, to->c[i].len);
+		if (which < m.base->n)
+			append(&r, false, m.at[which], to->c[i].len);
+		else
+			append_new(&r, m.base, to, to->c[i].len);
 	}
 	map_finish(&m);
 	*out = r.segments;

@@ -1,4 +1,5 @@
-/* watcher/batch.h: some entries of one directory, to be looked at together in another thread. */
+/* watcher/batch.h: what other threads do for a walk: they list a directory, and look at some of its
+ * entries together. */
 #ifndef LP_WATCHER_BATCH_H
 #define LP_WATCHER_BATCH_H
 
@@ -6,12 +7,18 @@
 #include "watcher/readers.h"
 #include "watcher/workspace_internal.h"
 
-/* A directory that is being walked: open until all batches of it are taken back. is_whole: all its
- * entries were listed. */
+/* A directory that is being walked: open until all batches of it are taken back. list: what
+ * getdents64(2) said of it, and listed: how that ended, 0 or -errno; both when job was run. next:
+ * for its owner. */
 struct lp_batch_dir {
+	struct lp_read_job job;
+	struct lp_batch_dir *next;
 	int fd; /* owned */
-	bool is_whole;
+	int listed;
 	size_t n_batches;
+	uint8_t *list; /* owned */
+	size_t list_len;
+	size_t list_cap;
 	char path[];
 };
 
@@ -38,9 +45,19 @@ struct lp_batch {
 	char text[LP_BATCH_MAX * 32 + 256];
 };
 
-/* fd is taken. */
+/* fd is taken. Its job lists it. */
 struct lp_batch_dir *lp_batch_dir_create(const char *path, int fd);
 void lp_batch_dir_free(struct lp_batch_dir *dir);
+
+/* The directory whose job that is; NULL: it is that of a batch. */
+struct lp_batch_dir *lp_batch_dir_of(struct lp_read_job *job);
+
+/* The entry at *at of the list, which is moved on; "." and ".." are left out. NULL at the end. */
+struct dirent64;
+const struct dirent64 *lp_batch_dir_next(const struct lp_batch_dir *dir, size_t *at);
+
+/* Forgets the list. */
+void lp_batch_dir_unlist(struct lp_batch_dir *dir);
 
 /* An empty batch; freed with free(). want_blob: contents are kept, and large files are not read. */
 struct lp_batch *lp_batch_create(struct lp_batch_dir *dir, const struct lp_workspace *ws,

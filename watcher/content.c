@@ -3,6 +3,7 @@
 
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
+#include "watcher/sparse.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -133,44 +134,39 @@ static bool is_stopped(const struct lp_look_opts *opts)
 	return opts->stop && atomic_load_explicit(opts->stop, memory_order_relaxed);
 }
 
-/* Adds the zeros between *at and the next data of a sparse file, and moves there. Returns 0 or
- * -errno. */
-static int skip_hole(int fd, const struct stat *st, struct lp_hasher *hasher,
-		     const struct lp_look_opts *opts, uint64_t *at)
+/* The content of a file with holes. Returns -EOPNOTSUPP when it has to be read like any other. */
+static int read_sparse(int fd, uint64_t size, const struct lp_look_opts *opts, struct lp_look *out,
+		       uint64_t *got)
 {
-	static const uint8_t zeros[64 * 1024];
-	off_t data = lseek(fd, (off_t)*at, SEEK_DATA);
-	uint64_t to = data < 0 ? (uint64_t)st->st_size : (uint64_t)data;
+	int r = lp_sparse_chunks(fd, size, opts->stop, &out->chunks);
 
-	/* ENXIO: there is nothing but hole. Others: the file system cannot tell; it is read. */
-	if (data < 0 && (errno != ENXIO || *at >= to))
-		return 0;
-	while (*at < to && !is_stopped(opts)) {
-		size_t len = to - *at < sizeof(zeros) ? (size_t)(to - *at) : sizeof(zeros);
-
-		lp_hasher_add(hasher, zeros, len);
-		*at += len;
-	}
-	return lseek(fd, (off_t)*at, SEEK_SET) < 0 ? -errno : 0;
+	if (r == -ESTALE)
+		return 0; /* it changed, which the caller sees */
+	if (r < 0)
+		return r;
+	out->e.digest = lp_chunks_digest(out->chunks);
+	*got = size;
+	return 0;
 }
 
 /* The content up to its size at the beginning, and one piece more to notice growth. */
 static int read_large(int fd, const struct stat *st, const struct lp_look_opts *opts,
 		      struct lp_look *out, uint64_t *got, void *scratch)
 {
-	bool is_sparse = (uint64_t)st->st_blocks * 512 < (uint64_t)st->st_size;
 	uint64_t size = (uint64_t)st->st_size;
-	struct lp_hasher *hasher = lp_hasher_create();
+	struct lp_hasher *hasher;
 	size_t len = 0;
-	int r;
+	int r = -EOPNOTSUPP;
 
 	*got = 0;
+	if ((uint64_t)st->st_blocks * 512 < size)
+		r = read_sparse(fd, size, opts, out, got);
+	if (r != -EOPNOTSUPP)
+		return r;
+	hasher = lp_hasher_create_fine();
 	do {
-		r = is_sparse ? skip_hole(fd, st, hasher, opts, got) : 0;
-		if (r == 0)
-			r = is_stopped(opts)
-				    ? -ECANCELED
-				    : lp_read_up_to(fd, scratch, LP_LOOK_SCRATCH_BYTES, &len);
+		r = is_stopped(opts) ? -ECANCELED
+				     : lp_read_up_to(fd, scratch, LP_LOOK_SCRATCH_BYTES, &len);
 		if (r == 0) {
 			uint64_t rest = size - (*got < size ? *got : size);
 
@@ -271,7 +267,7 @@ static int open_to_read(int dir_fd, const char *name)
 	return fd < 0 && errno == EPERM ? openat(dir_fd, name, flags) : fd;
 }
 
-static int read_at(void *ctx, uint64_t at, void *out, size_t len)
+int lp_look_read_at(void *ctx, uint64_t at, void *out, size_t len)
 {
 	int fd = *(const int *)ctx;
 	uint8_t *to = out;
@@ -307,8 +303,8 @@ static bool read_written(int fd, const struct stat *st, const struct lp_look_opt
 	struct lp_chunks *chunks = NULL;
 	struct stat after;
 
-	if (lp_chunks_rewrite(opts->chunks, (uint64_t)st->st_size, &opts->written->ranges, read_at,
-			      &fd, &chunks) < 0)
+	if (lp_chunks_rewrite(opts->chunks, (uint64_t)st->st_size, &opts->written->ranges,
+			      lp_look_read_at, &fd, &chunks) < 0)
 		return false;
 	if (fstat(fd, &after) < 0 || !stat_is(&after, &out->sig)) {
 		lp_chunks_unref(chunks);
@@ -331,6 +327,8 @@ static int read_open(int fd, const struct lp_look_opts *opts, struct lp_look *ou
 	out->state = LP_LOOK_GONE;
 	if (!S_ISREG(st.st_mode))
 		return 0;
+	if (st.st_size > LP_LOOK_MAX_BYTES)
+		return -EFBIG;
 	note_stat(&st, opts, out);
 	if (is_known_but_written(&st, opts) && read_written(fd, &st, opts, out))
 		return 0;

@@ -52,6 +52,9 @@ struct lp_look_opts {
 
 #define LP_LOOK_SCRATCH_BYTES ((size_t)256 * 1024)
 
+/* A file with holes can be of any size without taking room; its list of chunks does. */
+#define LP_LOOK_MAX_BYTES ((off_t)1 << 40)
+
 /* blob is the caller's, NULL when it was not wanted or the file is large. A link's blob is its
  * target, always there. chunks: of a large file, one reference. is_racy: the file may change again
  * without its times showing it: the signature must not be remembered. is_growing: it changed
@@ -76,8 +79,13 @@ struct lp_look {
  * has it open for writing and which makes a writer's open wait; for a large one the lease only says
  * whether there is a writer, and size and times before and after the reading are compared, as on
  * file systems without leases. What has rested for two seconds is read without asking for one
- * (is_file only). Returns 0 or -errno (-EACCES, -EIO, -ENOMEM, -ECANCELED). */
+ * (is_file only). Returns 0 or -errno (-EACCES, -EIO, -ENOMEM, -ECANCELED, -EFBIG: more than
+ * LP_LOOK_MAX_BYTES). */
 int lp_look_at(int dir_fd, const char *name, const struct lp_look_opts *opts, struct lp_look *out);
+
+/* Reads exactly len bytes at `at` of the open file *ctx (an int): for lp_chunks_rewrite. Returns 0
+ * or -errno, -ESTALE when it is too short. */
+int lp_look_read_at(void *ctx, uint64_t at, void *out, size_t len);
 
 /* Gives up what the look owns. */
 void lp_look_finish(struct lp_look *look);

@@ -13,10 +13,12 @@
  * The locks are seen by a watch on the directory, which is not mirrored: `.git` itself, or where a
  * file `.git` points to (worktrees, submodules). Its events come as if it were at `.git`.
  *
- * `.git/info/exclude` of the workspace itself is a rule file like others. */
+ * `.git/info/exclude` of the workspace itself is a rule file like others. A worktree has that of
+ * the repository that it belongs to. */
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
+#include "watcher/rules.h"
 #include "watcher/workspace_internal.h"
 
 #include <limits.h>
@@ -172,34 +174,6 @@ const char *lp_git_holds(const struct lp_workspace *ws)
 	return git->holder ? git->holder : lp_now_us() < git->until_us ? git->last : NULL;
 }
 
-/* Where the entry `.git` of dir_fd leads: a descriptor of the directory, or -errno. */
-static int open_repository(int dir_fd)
-{
-	static const char prefix[] = "gitdir: ";
-	LP_AUTO_CLOSE int fd =
-		openat(dir_fd, ".git", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	char text[PATH_MAX + sizeof(prefix)];
-	struct stat st;
-	size_t len;
-	int r;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return -errno;
-	if (S_ISDIR(st.st_mode))
-		return lp_take_fd(&fd);
-	if (!S_ISREG(st.st_mode))
-		return -ENOTDIR;
-	r = lp_read_up_to(fd, text, sizeof(text) - 1, &len);
-	if (r < 0)
-		return r;
-	text[len] = '\0';
-	text[strcspn(text, "\r\n")] = '\0';
-	if (strncmp(text, prefix, sizeof(prefix) - 1) != 0)
-		return -ENOTDIR;
-	r = openat(dir_fd, text + sizeof(prefix) - 1, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return r < 0 ? -errno : r;
-}
-
 static struct repository *find_repository(const struct lp_git *git, const char *at, size_t len)
 {
 	for (size_t i = 0; i < git->n; i++)
@@ -211,7 +185,7 @@ static struct repository *find_repository(const struct lp_git *git, const char *
 /* Where the rules of the workspace's own repository are. */
 static void watch_info(struct lp_workspace *ws, int dir_fd)
 {
-	LP_AUTO_CLOSE int fd = lp_open_beneath(dir_fd, ".git/" INFO, O_RDONLY | O_DIRECTORY, 0);
+	LP_AUTO_CLOSE int fd = lp_rules_open_info(dir_fd);
 	struct lp_err err = {0};
 
 	if (fd >= 0)
@@ -231,7 +205,7 @@ static void note_rules(struct lp_workspace *ws, const struct lp_event *ev)
 void lp_git_found(struct lp_workspace *ws, const char *dir, int dir_fd)
 {
 	LP_AUTO_FREE char *at = lp_xasprintf("%s%s.git", dir, dir[0] ? "/" : "");
-	LP_AUTO_CLOSE int fd = open_repository(dir_fd);
+	LP_AUTO_CLOSE int fd = lp_rules_open_repository(dir_fd);
 	struct lp_git *git = ws->git;
 	struct repository *repo = git ? find_repository(git, at, strlen(at)) : NULL;
 	struct lp_err err = {0};

@@ -26,32 +26,13 @@
 #define NEW_MAX_BYTES ((off_t)4 * 1024 * 1024)
 #define PIECE_BYTES   ((size_t)64 * 1024)
 
-static int read_at(void *ctx, uint64_t at, void *out, size_t len)
-{
-	int fd = *(const int *)ctx;
-	uint8_t *to = out;
-
-	while (len > 0) {
-		ssize_t n = pread(fd, to, len, (off_t)at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -ESTALE;
-		to += n;
-		at += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* Whether bytes [at, at + len) of the file have that digest. */
 static bool has_digest(int fd, uint64_t at, size_t len, const struct lp_digest *digest)
 {
 	LP_AUTO_FREE uint8_t *bytes = lp_xcalloc(1, len + 1);
 	struct lp_digest d;
 
-	if (read_at(&fd, at, bytes, len) < 0)
+	if (lp_look_read_at(&fd, at, bytes, len) < 0)
 		return false;
 	d = lp_digest_of(bytes, len);
 	return lp_digest_equal(&d, digest);
@@ -89,7 +70,7 @@ static int look_at_content(int fd, const struct lp_node *node, struct lp_look *l
 		look->blob = lp_blob_create((size_t)size);
 		if (!look->blob)
 			return -ENOMEM;
-		r = read_at(&fd, 0, look->blob->data, (size_t)size);
+		r = lp_look_read_at(&fd, 0, look->blob->data, (size_t)size);
 		look->e.digest = lp_digest_of(look->blob->data, (size_t)size);
 		return r;
 	}
@@ -97,18 +78,18 @@ static int look_at_content(int fd, const struct lp_node *node, struct lp_look *l
 		struct lp_ranges grown = {0};
 
 		lp_ranges_add(&grown, known, size - known);
-		r = lp_chunks_rewrite(lp_node_chunks(node), size, &grown, read_at, &fd,
+		r = lp_chunks_rewrite(lp_node_chunks(node), size, &grown, lp_look_read_at, &fd,
 				      &look->chunks);
 		if (r == 0)
 			look->e.digest = lp_chunks_digest(look->chunks);
 		return r;
 	}
-	hasher = lp_hasher_create();
+	hasher = lp_hasher_create_fine();
 	for (uint64_t at = 0; r == 0 && at < size;) {
 		uint8_t piece[PIECE_BYTES];
 		size_t len = size - at < sizeof(piece) ? (size_t)(size - at) : sizeof(piece);
 
-		r = read_at(&fd, at, piece, len);
+		r = lp_look_read_at(&fd, at, piece, len);
 		lp_hasher_add(hasher, piece, r == 0 ? len : 0);
 		at += len;
 	}
@@ -123,7 +104,7 @@ static bool ends_a_line(int fd, const struct stat *st)
 	char last = '\0';
 
 	return st->st_size > 0 && st->st_size <= NEW_MAX_BYTES &&
-	       read_at(&fd, (uint64_t)st->st_size - 1, &last, 1) == 0 && last == '\n';
+	       lp_look_read_at(&fd, (uint64_t)st->st_size - 1, &last, 1) == 0 && last == '\n';
 }
 
 enum lp_held lp_held_look(const struct lp_workspace *ws, int dir_fd, const struct lp_wait *wait,

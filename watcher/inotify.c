@@ -18,15 +18,22 @@
 	(IN_CLOSE_WRITE | IN_MODIFY | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE |        \
 	 IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
 
+/* Of a file with several names. Not IN_MODIFY: the kernel joins events that are alike and follow
+ * each other, and those of a writer would not any more. */
+#define FILE_MASK (IN_CLOSE_WRITE | IN_ATTRIB)
+
 /* How long the second half of a move may be behind the first: the kernel queues them one right
  * after the other. */
 #define PAIR_NS 200000
 
-/* The first half of a move. */
+#define EVENT_MAX_BYTES (sizeof(struct inotify_event) + NAME_MAX + 1)
+
+/* The first half of a move. given_up: the second one did not follow; it may still come, when
+ * whoever renames was put aside in between. */
 struct departure {
 	uint32_t cookie; /* 0: there is none */
-	bool is_dir;
-	struct lp_wdir *dir; /* taken out of the tree; NULL: not watched */
+	bool given_up;
+	struct lp_wdir *node; /* taken out of the tree; NULL: not watched */
 	char from[LP_PATH_MAX_BYTES + 1];
 };
 
@@ -101,8 +108,8 @@ void lp_watch_destroy(struct lp_watch *w)
 		return;
 	lp_loop_fd_remove(&w->src);
 	(void)close(w->src.fd);
-	if (w->left.dir)
-		lp_wtree_drop(&w->tree, w->left.dir, NULL, NULL);
+	if (w->left.node)
+		lp_wtree_drop(&w->tree, w->left.node, NULL, NULL);
 	lp_wtree_finish(&w->tree);
 	free(w);
 }
@@ -114,14 +121,19 @@ static void on_drop(void *ctx, int wd)
 	(void)inotify_rm_watch(w->src.fd, wd);
 }
 
-int lp_watch_add(struct lp_watch *w, const char *path, int fd, struct lp_err *err)
+/* By descriptor, because a mount may cover the path. */
+static int add_watch(const struct lp_watch *w, int fd, uint32_t mask)
 {
 	char self[64];
-	int wd;
 
-	/* By descriptor, because a mount may cover the path. */
 	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-	wd = inotify_add_watch(w->src.fd, self, MASK);
+	return inotify_add_watch(w->src.fd, self, mask);
+}
+
+int lp_watch_add(struct lp_watch *w, const char *path, int fd, struct lp_err *err)
+{
+	int wd = add_watch(w, fd, MASK);
+
 	if (wd < 0 && errno == ENOSPC)
 		return lp_err_say(
 			err, ENOSPC,
@@ -130,6 +142,16 @@ int lp_watch_add(struct lp_watch *w, const char *path, int fd, struct lp_err *er
 			w->tree.n_watched, (unsigned long long)lp_watch_limit("max_user_watches"));
 	if (wd < 0)
 		return lp_err_set(err, errno, "cannot watch '%s'", path);
+	lp_wtree_put(&w->tree, path, wd, on_drop, w);
+	return 0;
+}
+
+int lp_watch_add_file(struct lp_watch *w, const char *path, int fd)
+{
+	int wd = add_watch(w, fd, FILE_MASK);
+
+	if (wd < 0)
+		return -errno;
 	lp_wtree_put(&w->tree, path, wd, on_drop, w);
 	return 0;
 }
@@ -154,16 +176,22 @@ static void report_move(struct lp_watch *w, const char *from, const char *to)
 	w->ops.on_event(w->ctx, &ev);
 }
 
+/* Whether half of a move is known. */
+static bool is_awaited(const struct lp_watch *w)
+{
+	return w->left.cookie != 0 && !w->left.given_up;
+}
+
 /* What left did not arrive in the workspace, or where it did is told too late: its watches would go
  * on reporting under the old name. Where it is inside, the walk that follows watches it anew. */
 static void give_up_left(struct lp_watch *w)
 {
-	if (w->left.cookie == 0)
+	if (!is_awaited(w))
 		return;
-	if (w->left.dir)
-		lp_wtree_drop(&w->tree, w->left.dir, on_drop, w);
-	w->left.dir = NULL;
-	w->left.cookie = 0;
+	if (w->left.node)
+		lp_wtree_drop(&w->tree, w->left.node, on_drop, w);
+	w->left.node = NULL;
+	w->left.given_up = true;
 	report(w, LP_EVENT_CHANGED, w->left.from);
 }
 
@@ -172,23 +200,26 @@ static void on_left(struct lp_watch *w, struct lp_wdir *dir, const char *path,
 {
 	give_up_left(w);
 	w->left.cookie = ev->cookie;
-	w->left.is_dir = ev->mask & IN_ISDIR;
+	w->left.given_up = false;
 	memcpy(w->left.from, path, strlen(path) + 1);
-	w->left.dir = w->left.is_dir ? lp_wtree_child(&w->tree, dir, ev->name) : NULL;
-	if (w->left.dir)
-		lp_wtree_detach(&w->tree, w->left.dir);
+	w->left.node = lp_wtree_child(&w->tree, dir, ev->name);
+	if (w->left.node)
+		lp_wtree_detach(&w->tree, w->left.node);
 }
 
-/* The other half. Returns false when the first one is not known: it came from outside. */
+/* The other half. Returns false when the first one is not known: it came from outside; or when it
+ * was a directory whose watches were given up. */
 static bool on_arrived(struct lp_watch *w, struct lp_wdir *dir, const char *path,
 		       const struct inotify_event *ev)
 {
-	struct lp_wdir *moved = w->left.dir;
+	struct lp_wdir *moved = w->left.node;
 
 	if (w->left.cookie == 0 || w->left.cookie != ev->cookie)
 		return false;
 	w->left.cookie = 0;
-	w->left.dir = NULL;
+	w->left.node = NULL;
+	if (w->left.given_up && ev->mask & IN_ISDIR)
+		return false;
 	if (moved)
 		lp_wtree_attach(&w->tree, moved, dir, ev->name, on_drop, w);
 	report_move(w, w->left.from, path);
@@ -205,6 +236,16 @@ static enum lp_event_kind kind_of(uint32_t mask)
 				     : LP_EVENT_CHANGED;
 }
 
+/* The name is gone, the file may not be: it is watched under another name if it has one. */
+static void forget_file(struct lp_watch *w, const struct lp_wdir *dir,
+			const struct inotify_event *ev)
+{
+	struct lp_wdir *file = ev->mask & IN_ISDIR ? NULL : lp_wtree_child(&w->tree, dir, ev->name);
+
+	if (file && !file->children)
+		lp_wtree_drop(&w->tree, file, on_drop, w);
+}
+
 static void on_entry(struct lp_watch *w, struct lp_wdir *dir, const struct inotify_event *ev)
 {
 	char path[LP_PATH_MAX_BYTES + 1];
@@ -213,6 +254,8 @@ static void on_entry(struct lp_watch *w, struct lp_wdir *dir, const struct inoti
 	 * another name, where all of it is looked at. */
 	if (lp_wtree_path(&w->tree, dir, ev->name, path, sizeof(path)) < 0)
 		return;
+	if (ev->mask & IN_DELETE)
+		forget_file(w, dir, ev);
 	if (ev->mask & IN_MOVED_FROM)
 		on_left(w, dir, path, ev);
 	else if (!(ev->mask & IN_MOVED_TO) || !on_arrived(w, dir, path, ev))
@@ -245,9 +288,9 @@ static void on_one(struct lp_watch *w, const struct inotify_event *ev)
 		lp_wtree_unwatch(&w->tree, dir);
 	else if (ev->len > 0)
 		on_entry(w, dir, ev);
-	else if (ev->mask & IN_ATTRIB &&
+	else if (ev->mask & FILE_MASK &&
 		 lp_wtree_path(&w->tree, dir, NULL, path, sizeof(path)) == 0)
-		report(w, LP_EVENT_CHANGED, path);
+		report(w, kind_of(ev->mask), path);
 }
 
 /* Whether `next` is the closing of the file that `ev` says is being written: then that need not be
@@ -258,13 +301,12 @@ static bool is_closed_by(const struct inotify_event *ev, const struct inotify_ev
 	       ev->len == next->len && ev->len > 0 && strcmp(ev->name, next->name) == 0;
 }
 
-/* Whether there is more to read. As long as half of a move is known, the rest of it is waited for.
- */
+/* Reads what is queued. As long as half of a move is known, the rest of it is waited for. */
 static ssize_t read_more(struct lp_watch *w, char *buf, size_t bytes)
 {
 	ssize_t n = read(w->src.fd, buf, bytes);
 
-	if (n < 0 && errno == EAGAIN && w->left.cookie != 0) {
+	if (n < 0 && errno == EAGAIN && is_awaited(w)) {
 		const struct timespec pair = {.tv_nsec = PAIR_NS};
 		struct pollfd ready = {.fd = w->src.fd, .events = POLLIN};
 
@@ -290,6 +332,9 @@ void lp_watch_drain(struct lp_watch *w)
 			if (p == buf + n || !is_closed_by(ev, (const void *)p))
 				on_one(w, ev);
 		}
+		/* Another one would have fitted: that was all. */
+		if ((size_t)n + EVENT_MAX_BYTES <= sizeof(buf) && !is_awaited(w))
+			break;
 	}
 	give_up_left(w);
 	w->ops.on_drained(w->ctx);

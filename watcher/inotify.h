@@ -29,10 +29,16 @@ void lp_watch_destroy(struct lp_watch *w); /* NULL is allowed */
  * followed: LP_EVENT_MOVED. */
 int lp_watch_add(struct lp_watch *w, const char *path, int fd, struct lp_err *err) LP_MUST_USE;
 
+/* Watches a file, open as fd and known as `path`, by itself: for those with several names, since a
+ * write by a name that is not in a watched directory is told in no other way. Reports when a writer
+ * closes it and when its attributes change. Watching it again under another name moves the watch.
+ * Returns 0 or -errno: then it is seen by its known names only. */
+int lp_watch_add_file(struct lp_watch *w, const char *path, int fd) LP_MUST_USE;
+
 /* Reports what is queued now: everything that was closed or renamed before the call. */
 void lp_watch_drain(struct lp_watch *w);
 
-/* How many directories are watched. */
+/* How many directories and files are watched. */
 size_t lp_watch_count(const struct lp_watch *w);
 
 /* /proc/sys/fs/inotify/<name> ("max_user_watches"), or 0 when it cannot be read. Of a user

@@ -1,6 +1,10 @@
 /* watcher/links.c: files with several names. A write is reported under the name by which it was
- * done, and the others hold the same. What inotify cannot tell: a write by a name that was new and
- * is gone before anybody looked; the next event of the file, or the next scan, finds it. */
+ * done, and the others hold the same. The name may be one that nobody watches: ignored, removed
+ * while it is open, outside of the workspace. So the file is watched itself, under one of its
+ * names; when that goes, under another one. What inotify cannot tell: what such a name does without
+ * a writer who closes it (truncate(2), a mapping), and a write by a name that was new and is gone
+ * before anybody looked; the next event of the file, or the next scan, finds it. */
+#include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
 #include "watcher/workspace_internal.h"
 
@@ -11,6 +15,9 @@
 #define KEY_BYTES 24
 /* Of one file; a file with more names is seen under those. */
 #define NAMES_MAX 64
+
+/* Files; more are not watched themselves. */
+#define FILES_MAX 4096
 
 /* The names of one inode that were looked at; some may be stale. */
 struct lp_linked {
@@ -89,32 +96,73 @@ static bool add_name(const struct lp_workspace *ws, struct lp_linked *l, uint64_
 	return true;
 }
 
+/* Has the file watched. What was written until then may not have been told. */
+static void watch(struct lp_workspace *ws, const char *path)
+{
+	LP_AUTO_CLOSE int fd = -1;
+
+	if (!ws->ops.on_file || ws->linked.n > FILES_MAX)
+		return;
+	fd = lp_open_beneath(ws->root_fd, path, O_PATH, 0);
+	if (fd >= 0 && ws->ops.on_file(ws->ctx, path, fd) == 0)
+		lp_workspace_dirty(ws, LP_EVENT_CHANGED, path);
+}
+
+static void note_others(struct lp_workspace *ws, const struct lp_linked *l, const char *path)
+{
+	/* Where there is another file by now, the look finds nothing new. */
+	for (size_t i = 0; i < l->n; i++)
+		if (strcmp(l->paths[i], path) != 0)
+			lp_workspace_dirty(ws, LP_EVENT_CHANGED, l->paths[i]);
+}
+
 void lp_links_seen(struct lp_workspace *ws, const char *path, uint64_t ino, bool changed)
 {
 	struct lp_linked *l = linked_at(ws, ino);
 
-	for (size_t i = 0; i < l->n && changed; i++) {
-		/* Where there is another file by now, the look finds nothing new. */
-		if (strcmp(l->paths[i], path) != 0)
-			lp_workspace_dirty(ws, LP_EVENT_CHANGED, l->paths[i]);
-	}
+	if (changed)
+		note_others(ws, l, path);
+	if (!add_name(ws, l, ino, path))
+		return;
+	watch(ws, path);
 	/* Another name may have been looked at when it was the only one. */
-	if (add_name(ws, l, ino, path))
-		ws->links_unresolved = true;
+	ws->links_unresolved = true;
 }
 
 void lp_links_written(struct lp_workspace *ws, const char *path)
 {
 	const struct lp_node *node = ws->linked.n > 0 ? lp_index_get(ws->index, path) : NULL;
 	char key[KEY_BYTES];
-	struct lp_linked *l;
+	const struct lp_linked *l;
 
 	if (!node || node->e.kind != LP_KIND_FILE)
 		return;
 	l = find_linked(ws, lp_node_sig(node)->ino, key);
-	for (size_t i = 0; l && i < l->n; i++)
-		if (strcmp(l->paths[i], path) != 0)
-			lp_workspace_dirty(ws, LP_EVENT_CHANGED, l->paths[i]);
+	if (l)
+		note_others(ws, l, path);
+}
+
+void lp_links_gone(struct lp_workspace *ws, const char *path, uint64_t ino)
+{
+	char key[KEY_BYTES];
+	struct lp_linked *l = find_linked(ws, ino, key);
+	size_t kept = 0;
+
+	for (size_t i = 0; l && i < l->n; i++) {
+		if (strcmp(l->paths[i], path) == 0)
+			free(l->paths[i]);
+		else
+			l->paths[kept++] = l->paths[i];
+	}
+	if (!l)
+		return;
+	l->n = kept;
+	if (l->n > 0) {
+		watch(ws, l->paths[0]);
+		return;
+	}
+	(void)lp_map_remove(&ws->linked, key);
+	free_linked(l);
 }
 
 /* Forgets files of which no name is left. */

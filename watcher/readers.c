@@ -9,20 +9,25 @@
 
 #define WIDTH_MAX 4
 
+/* A sleeping thread is woken for so many jobs: it should not fall asleep again after each. */
+#define WAKE_JOBS 4
+
 /* first and last are NULL when it is empty. */
 struct queue {
 	struct lp_read_job *first;
 	struct lp_read_job *last;
+	size_t n;
 };
 
-/* Below `lock`: todo, done, stop, n_idle. The rest is the owner's. done_src.fd is -1 until somebody
- * watches. */
+/* Below `lock`: todo, done, stop, n_idle. The rest is the owner's. taken: what was done when the
+ * owner looked last, and it has not been given yet. done_src.fd is -1 until somebody watches. */
 struct lp_readers {
 	pthread_mutex_t lock;
 	pthread_cond_t has_work;
 	pthread_cond_t has_done;
 	struct queue todo;
 	struct queue done;
+	struct queue taken;
 	bool stop;
 	unsigned n_idle;
 	pthread_t threads[WIDTH_MAX];
@@ -44,6 +49,7 @@ static void push(struct queue *q, struct lp_read_job *job)
 	else
 		q->first = job;
 	q->last = job;
+	q->n++;
 }
 
 static struct lp_read_job *pop(struct queue *q)
@@ -55,6 +61,7 @@ static struct lp_read_job *pop(struct queue *q)
 	q->first = job->next;
 	if (!q->first)
 		q->last = NULL;
+	q->n--;
 	return job;
 }
 
@@ -80,21 +87,17 @@ struct lp_readers *lp_readers_create(unsigned n, size_t scratch_bytes)
 	return r;
 }
 
-/* Tells that a job is done. */
+/* Tells that a job is done, below the lock: once the owner has the job it may end all this. */
 static void finish(struct lp_readers *r, struct lp_read_job *job)
 {
 	const uint64_t one = 1;
-	bool first;
+	bool first = !r->done.first;
 
-	(void)pthread_mutex_lock(&r->lock);
-	first = !r->done.first;
 	push(&r->done, job);
 	(void)pthread_cond_signal(&r->has_done);
-	/* Under the lock: once the owner has the job it may end all this. A counter that cannot
-	 * take more is readable already. */
+	/* A counter that cannot take more is readable already. */
 	if (first && r->done_src.fd >= 0)
 		(void)!write(r->done_src.fd, &one, sizeof(one));
-	(void)pthread_mutex_unlock(&r->lock);
 }
 
 static void *make_scratch(const struct lp_readers *r)
@@ -120,8 +123,8 @@ static void *work(void *arg)
 			break;
 		(void)pthread_mutex_unlock(&r->lock);
 		job->run(job, scratch);
-		finish(r, job);
 		(void)pthread_mutex_lock(&r->lock);
+		finish(r, job);
 	}
 	(void)pthread_mutex_unlock(&r->lock);
 	free(scratch);
@@ -149,25 +152,32 @@ static void run_here(struct lp_readers *r, struct lp_read_job *job)
 	job->run(job, r->scratch);
 }
 
+/* Gets a thread to work on what is queued, below the lock. Returns whether one has to be started.
+ */
+static bool call_thread(struct lp_readers *r)
+{
+	(void)pthread_cond_signal(&r->has_work);
+	return (r->n_idle == 0 || r->todo.n > 1) && r->n_threads < r->max_threads;
+}
+
 void lp_readers_add(struct lp_readers *r, struct lp_read_job *job)
 {
-	bool watched = r->done_src.fd >= 0, call, start;
+	bool watched = r->done_src.fd >= 0, start;
 
 	(void)pthread_mutex_lock(&r->lock);
-	/* An owner that waits does a single job sooner than a thread that has to be woken. */
-	call = watched || r->todo.first;
-	start = call && (r->n_idle == 0 || r->todo.first);
 	push(&r->todo, job);
 	r->pending++;
-	if (call)
-		(void)pthread_cond_signal(&r->has_work);
+	/* An owner that waits does a few jobs sooner than a thread that has to be woken. */
+	start = (watched || r->todo.n >= WAKE_JOBS) && call_thread(r);
 	(void)pthread_mutex_unlock(&r->lock);
-	if (start && r->n_threads < r->max_threads)
+	if (start)
 		start_thread(r);
 	if (watched && r->n_threads == 0) {
 		(void)pop(&r->todo);
 		run_here(r, job);
+		(void)pthread_mutex_lock(&r->lock);
 		finish(r, job);
+		(void)pthread_mutex_unlock(&r->lock);
 	}
 }
 
@@ -176,16 +186,37 @@ size_t lp_readers_pending(const struct lp_readers *r)
 	return r->pending;
 }
 
+/* What is done, below the lock: all of it becomes the owner's at once. */
+static struct lp_read_job *take_done(struct lp_readers *r)
+{
+	r->taken = r->done;
+	r->done = (struct queue){0};
+	return pop(&r->taken);
+}
+
 struct lp_read_job *lp_readers_poll(struct lp_readers *r)
 {
-	struct lp_read_job *job;
+	struct lp_read_job *job = pop(&r->taken);
 
-	(void)pthread_mutex_lock(&r->lock);
-	job = pop(&r->done);
-	(void)pthread_mutex_unlock(&r->lock);
+	if (!job) {
+		(void)pthread_mutex_lock(&r->lock);
+		job = take_done(r);
+		(void)pthread_mutex_unlock(&r->lock);
+	}
 	if (job)
 		r->pending--;
 	return job;
+}
+
+/* Runs one of the jobs that nobody has begun. Called with the lock, which it gives up. */
+static void help(struct lp_readers *r, struct lp_read_job *job)
+{
+	bool start = r->todo.n > 0 && call_thread(r);
+
+	(void)pthread_mutex_unlock(&r->lock);
+	if (start)
+		start_thread(r);
+	run_here(r, job);
 }
 
 struct lp_read_job *lp_readers_wait(struct lp_readers *r)
@@ -194,19 +225,18 @@ struct lp_read_job *lp_readers_wait(struct lp_readers *r)
 
 	if (r->pending == 0)
 		return NULL;
-	(void)pthread_mutex_lock(&r->lock);
-	job = pop(&r->done);
-	if (!job && (job = pop(&r->todo))) {
-		(void)pthread_mutex_unlock(&r->lock);
-		run_here(r, job);
-		r->pending--;
+	job = lp_readers_poll(r);
+	if (job)
 		return job;
+	(void)pthread_mutex_lock(&r->lock);
+	job = pop(&r->todo);
+	if (job) {
+		help(r, job);
+	} else {
+		while (!(job = take_done(r)))
+			(void)pthread_cond_wait(&r->has_done, &r->lock);
+		(void)pthread_mutex_unlock(&r->lock);
 	}
-	while (!job) {
-		(void)pthread_cond_wait(&r->has_done, &r->lock);
-		job = pop(&r->done);
-	}
-	(void)pthread_mutex_unlock(&r->lock);
 	r->pending--;
 	return job;
 }

@@ -6,16 +6,17 @@
 #include "common/base/lp_mem.h"
 #include "watcher/aside.h"
 #include "watcher/batch.h"
+#include "watcher/rules.h"
 
 #include <dirent.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#define RULES_MAX_BYTES ((size_t)1024 * 1024)
-#define LIST_STEP_BYTES ((size_t)64 * 1024)
-
 /* Batches under way: as many directories are open, and as many contents may be kept. */
 #define BATCHES_MAX 32
+
+/* Directories that are open and listed ahead of that. */
+#define LISTS_MAX 16
 
 /* Paths of directories still to be read. */
 struct stack {
@@ -24,35 +25,21 @@ struct stack {
 	size_t cap;
 };
 
-/* One walk. list: what getdents64(2) said of the directory that is being read. */
+/* One walk. n_lists: directories that are open whose entries are not in batches; listed: those of
+ * them that were listed. */
 struct walk {
 	struct lp_workspace *ws;
 	struct lp_changeset *cs;
 	struct lp_err *err;
 	struct stack todo;
-	uint8_t *list;
-	size_t list_len;
-	size_t list_cap;
+	struct lp_batch_dir *listed;
+	size_t n_lists;
 };
 
 static void push(struct stack *s, const char *path)
 {
 	lp_grow(&s->paths, &s->cap, s->n + 1, sizeof(char *));
 	s->paths[s->n++] = lp_xstrdup(path);
-}
-
-/* The text of a rule file. What is no plain file has no rules; as in git, a link is not followed.
- */
-static int read_rules(int dir_fd, const char *name, struct lp_buf *text)
-{
-	LP_AUTO_CLOSE int fd = lp_open_beneath(dir_fd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
-	struct stat st;
-
-	if (fd < 0)
-		return fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP || fd == -ENXIO ? 0 : fd;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	return S_ISREG(st.st_mode) ? lp_read_all(fd, text) : 0;
 }
 
 /* Reads the rule file of a level in a directory again, or forgets it. */
@@ -66,9 +53,9 @@ static void load_rules(struct lp_workspace *ws, int dir_fd, const char *path,
 
 	if (!name || lp_path_join(source, sizeof(source), path, name) < 0)
 		return;
-	lp_buf_init(&text, RULES_MAX_BYTES);
+	lp_buf_init(&text, LP_RULES_MAX_BYTES);
 	if (is_there)
-		r = read_rules(dir_fd, name, &text);
+		r = lp_rules_read(dir_fd, path, level, &text);
 	if (r < 0)
 		lp_workspace_notice(ws, source, strerror(-r));
 	if (lp_ignore_set(ws->ignore, path, level, source, text.data ? (const char *)text.data : "",
@@ -92,6 +79,24 @@ static void drop_unseen(struct walk *w, const char *path)
 	}
 }
 
+/* Whether nothing follows from a look: most of all, when nothing changed. */
+static bool is_settled(const struct lp_workspace *ws, const struct lp_look *look)
+{
+	return look->error == 0 && look->state == LP_LOOK_SAME && look->is_sole &&
+	       ws->waits.n == 0 && !ws->aside;
+}
+
+/* A batch of the directory, or its list, is done with. */
+static void leave_dir(struct walk *w, struct lp_batch_dir *dir, bool failed)
+{
+	if (--dir->n_batches > 0)
+		return;
+	/* What was not listed may be there all the same. */
+	if (!failed && (dir->listed == 0 || dir->listed == -ENOENT))
+		drop_unseen(w, dir->path);
+	lp_batch_dir_free(dir);
+}
+
 /* Brings the index up to date with a batch that was looked at. */
 static int accept_batch(struct walk *w, struct lp_batch *b)
 {
@@ -102,6 +107,8 @@ static int accept_batch(struct walk *w, struct lp_batch *b)
 	for (size_t i = 0; i < b->n; i++) {
 		struct lp_batch_item *item = &b->items[i];
 
+		if (is_settled(w->ws, &item->look))
+			continue;
 		if (r < 0 || !dir || dir->e.kind != LP_KIND_DIR ||
 		    lp_path_join(child, sizeof(child), b->dir->path, item->name) < 0) {
 			lp_look_finish(&item->look);
@@ -114,10 +121,7 @@ static int accept_batch(struct walk *w, struct lp_batch *b)
 	}
 	if (r < 0)
 		r = lp_err_set(w->err, -r, "%s", b->dir->path);
-	if (--b->dir->n_batches == 0 && b->dir->is_whole && r >= 0)
-		drop_unseen(w, b->dir->path);
-	if (b->dir->n_batches == 0)
-		lp_batch_dir_free(b->dir);
+	leave_dir(w, b->dir, r < 0);
 	free(b);
 	return r < 0 ? r : 0;
 }
@@ -127,45 +131,23 @@ static struct lp_read_job *next_job(struct walk *w, bool wait)
 	return wait ? lp_readers_wait(w->ws->readers) : lp_readers_poll(w->ws->readers);
 }
 
-/* Takes back one batch, and what else is finished. Returns 0 or -errno. */
+/* Takes back what is finished; with `wait`, one at least. Returns 0 or -errno. */
 static int collect(struct walk *w, bool wait)
 {
 	struct lp_read_job *job = next_job(w, wait);
 	int r = 0;
 
-	for (; job && r == 0; job = r == 0 ? next_job(w, false) : NULL)
-		r = accept_batch(w, LP_CONTAINER_OF(job, struct lp_batch, job));
-	return r;
-}
+	for (; job; job = r == 0 ? next_job(w, false) : NULL) {
+		struct lp_batch_dir *dir = lp_batch_dir_of(job);
 
-/* Reads what the directory lists into w->list. Returns 0 or -errno, with what was read until then.
- */
-static int list_entries(struct walk *w, int fd)
-{
-	ssize_t n;
-
-	w->list_len = 0;
-	do {
-		lp_grow(&w->list, &w->list_cap, w->list_len + LIST_STEP_BYTES, 1);
-		n = getdents64(fd, w->list + w->list_len, LIST_STEP_BYTES);
-		if (n > 0)
-			w->list_len += (size_t)n;
-	} while (n > 0);
-	return n < 0 ? -errno : 0;
-}
-
-/* The entry at *at of the list, which is moved on; "." and ".." are left out. NULL at the end. */
-static const struct dirent64 *next_entry(const struct walk *w, size_t *at)
-{
-	while (*at < w->list_len) {
-		const struct dirent64 *e = (const void *)(w->list + *at);
-		const char *s = e->d_name;
-
-		*at += e->d_reclen;
-		if (strcmp(s, ".") != 0 && strcmp(s, "..") != 0)
-			return e;
+		if (dir) {
+			dir->next = w->listed;
+			w->listed = dir;
+		} else {
+			r = accept_batch(w, LP_CONTAINER_OF(job, struct lp_batch, job));
+		}
 	}
-	return NULL;
+	return r;
 }
 
 /* Whether the entry is the file of that name, or the directory that it is below. */
@@ -177,12 +159,13 @@ static bool leads_to(const char *entry, const char *file)
 }
 
 /* What the list holds that is not an entry like others: rule files and repositories. */
-static void see_special(struct walk *w, int fd, const char *path)
+static void see_special(struct walk *w, const struct lp_batch_dir *dir)
 {
+	const char *path = dir->path;
 	bool there[LP_IGNORE_LEVEL_COUNT_] = {0}, git = false;
 	const struct dirent64 *e;
 
-	for (size_t at = 0; (e = next_entry(w, &at));) {
+	for (size_t at = 0; (e = lp_batch_dir_next(dir, &at));) {
 		if (e->d_name[0] != '.')
 			continue;
 		for (enum lp_ignore_level i = 0; i < LP_IGNORE_LEVEL_COUNT_; i++)
@@ -190,9 +173,9 @@ static void see_special(struct walk *w, int fd, const char *path)
 		git |= strcmp(e->d_name, ".git") == 0;
 	}
 	if (git)
-		lp_git_found(w->ws, path, fd);
+		lp_git_found(w->ws, path, dir->fd);
 	for (enum lp_ignore_level i = 0; i < LP_IGNORE_LEVEL_COUNT_; i++)
-		load_rules(w->ws, fd, path, i, there[i]);
+		load_rules(w->ws, dir->fd, path, i, there[i]);
 }
 
 /* Some file systems do not tell the kind with the name. */
@@ -213,9 +196,12 @@ static void submit(struct walk *w, struct lp_batch **b)
 }
 
 /* What is known of an entry, for the thread that looks at it. */
-static void add_known(struct lp_workspace *ws, const struct lp_node *known, const char *path,
+static void add_known(struct lp_workspace *ws, struct lp_node *known, const char *path,
 		      struct lp_batch_item *item)
 {
+	/* It is there. When it is gone at the look, that says so. */
+	if (known)
+		known->mark = ws->scan_mark;
 	if (!known || known->e.kind != LP_KIND_FILE || lp_workspace_owes(ws, path))
 		return;
 	item->has_known = true;
@@ -230,8 +216,8 @@ static int read_entries(struct walk *w, const struct lp_node *node, struct lp_ba
 	const struct dirent64 *e;
 	int r = 0;
 
-	for (size_t at = 0; r == 0 && (e = next_entry(w, &at));) {
-		const struct lp_node *known;
+	for (size_t at = 0; r == 0 && (e = lp_batch_dir_next(dir, &at));) {
+		struct lp_node *known;
 		bool is_dir;
 
 		if (lp_path_join(child, sizeof(child), dir->path, e->d_name) < 0) {
@@ -249,7 +235,6 @@ static int read_entries(struct walk *w, const struct lp_node *node, struct lp_ba
 		if (!lp_batch_is_full(b))
 			continue;
 		submit(w, &b);
-		/* The list is this directory's until it is done: no other is begun meanwhile. */
 		if (lp_readers_pending(w->ws->readers) >= BATCHES_MAX)
 			r = collect(w, true);
 	}
@@ -258,52 +243,57 @@ static int read_entries(struct walk *w, const struct lp_node *node, struct lp_ba
 	return r;
 }
 
-/* Opens a directory for the walk. Returns NULL with *r 0 when it is left out, or < 0. */
-static struct lp_batch_dir *open_dir(struct walk *w, const char *path, int *r)
+/* Opens a directory for the walk and has it listed. Returns 0, also when it is left out, or
+ * -errno. */
+static int open_dir(struct walk *w, const char *path)
 {
 	struct lp_workspace *ws = w->ws;
-	LP_AUTO_CLOSE int fd =
-		lp_open_beneath(ws->root_fd, path[0] ? path : ".", O_RDONLY | O_DIRECTORY, 0);
-
-	*r = 0;
-	if (fd < 0) {
-		if (fd != -ENOENT && fd != -ENOTDIR && fd != -ELOOP)
-			lp_workspace_notice(ws, path, strerror(-fd));
-		return NULL;
-	}
-	if (ws->ops.on_dir)
-		*r = ws->ops.on_dir(ws->ctx, path, fd, w->err);
-	if (*r == -ENOSPC) {
-		lp_poll_add(ws, path, w->err->msg);
-		*r = 0;
-	}
-	return *r < 0 ? NULL : lp_batch_dir_create(path, lp_take_fd(&fd));
-}
-
-static int walk_one(struct walk *w, const char *path)
-{
-	struct lp_node *node = lp_index_get(w->ws->index, path);
+	const struct lp_node *node = lp_index_get(ws->index, path);
+	LP_AUTO_CLOSE int fd = -1;
 	struct lp_batch_dir *dir;
-	int r, listed;
+	int r = 0;
 
 	if (!node || node->e.kind != LP_KIND_DIR)
 		return 0;
-	dir = open_dir(w, path, &r);
-	if (!dir)
-		return r;
-	listed = list_entries(w, dir->fd);
-	if (listed < 0 && listed != -ENOENT)
-		lp_workspace_notice(w->ws, path, strerror(-listed));
-	see_special(w, dir->fd, path);
-	/* What was not seen may be there all the same. */
-	dir->is_whole = listed == 0 || listed == -ENOENT;
-	dir->n_batches = 1; /* this reading counts as one */
-	r = read_entries(w, node, dir);
-	if (--dir->n_batches == 0) {
-		if (dir->is_whole && r == 0)
-			drop_unseen(w, path);
-		lp_batch_dir_free(dir);
+	fd = lp_open_beneath(ws->root_fd, path[0] ? path : ".", O_RDONLY | O_DIRECTORY, 0);
+	if (fd < 0) {
+		if (fd != -ENOENT && fd != -ENOTDIR && fd != -ELOOP)
+			lp_workspace_notice(ws, path, strerror(-fd));
+		return 0;
 	}
+	if (ws->ops.on_dir)
+		r = ws->ops.on_dir(ws->ctx, path, fd, w->err);
+	if (r == -ENOSPC) {
+		lp_poll_add(ws, path, w->err->msg);
+		r = 0;
+	}
+	if (r < 0)
+		return r;
+	dir = lp_batch_dir_create(path, lp_take_fd(&fd));
+	dir->n_batches = 1; /* the list counts as one */
+	w->n_lists++;
+	lp_readers_add(ws->readers, &dir->job);
+	return 0;
+}
+
+/* Goes on with a directory that was listed. */
+static int read_dir(struct walk *w)
+{
+	struct lp_batch_dir *dir = w->listed;
+	struct lp_node *node = lp_index_get(w->ws->index, dir->path);
+	int r = 0;
+
+	w->listed = dir->next;
+	w->n_lists--;
+	if (dir->listed < 0 && dir->listed != -ENOENT)
+		lp_workspace_notice(w->ws, dir->path, strerror(-dir->listed));
+	/* It may have been replaced meanwhile. */
+	if (node && node->e.kind == LP_KIND_DIR) {
+		see_special(w, dir);
+		r = read_entries(w, node, dir);
+	}
+	lp_batch_dir_unlist(dir);
+	leave_dir(w, dir, r < 0);
 	return r;
 }
 
@@ -313,13 +303,23 @@ static void abandon(struct walk *w)
 	struct lp_read_job *job;
 
 	while ((job = lp_readers_wait(w->ws->readers))) {
-		struct lp_batch *b = LP_CONTAINER_OF(job, struct lp_batch, job);
+		struct lp_batch_dir *dir = lp_batch_dir_of(job);
 
-		for (size_t i = 0; i < b->n; i++)
-			lp_look_finish(&b->items[i].look);
-		if (--b->dir->n_batches == 0)
-			lp_batch_dir_free(b->dir);
-		free(b);
+		if (!dir) {
+			struct lp_batch *b = LP_CONTAINER_OF(job, struct lp_batch, job);
+
+			for (size_t i = 0; i < b->n; i++)
+				lp_look_finish(&b->items[i].look);
+			dir = b->dir;
+			free(b);
+		}
+		leave_dir(w, dir, true);
+	}
+	while (w->listed) {
+		struct lp_batch_dir *dir = w->listed;
+
+		w->listed = dir->next;
+		leave_dir(w, dir, true);
 	}
 }
 
@@ -333,22 +333,25 @@ int lp_workspace_walk(struct lp_workspace *ws, const char *path, struct lp_chang
 		ws->readers = lp_readers_create(lp_readers_width() - 1, LP_LOOK_SCRATCH_BYTES);
 	ws->scan_mark++;
 	push(&w.todo, path);
-	while (r == 0 && (w.todo.n > 0 || lp_readers_pending(ws->readers) > 0)) {
-		bool full = lp_readers_pending(ws->readers) >= BATCHES_MAX;
+	while (r == 0 && (w.todo.n > 0 || w.listed || lp_readers_pending(ws->readers) > 0)) {
+		bool wait = lp_readers_pending(ws->readers) >= BATCHES_MAX + w.n_lists;
 
-		if (w.todo.n > 0 && !full) {
+		if (w.todo.n > 0 && w.n_lists < LISTS_MAX) {
 			LP_AUTO_FREE char *next = w.todo.paths[--w.todo.n];
 
-			r = walk_one(&w, next);
+			r = open_dir(&w, next);
+		} else if (w.listed && !wait) {
+			r = read_dir(&w);
+		} else {
+			wait = true;
 		}
 		if (r == 0)
-			r = collect(&w, w.todo.n == 0 || full);
+			r = collect(&w, wait);
 	}
 	abandon(&w);
 	while (w.todo.n > 0)
 		free(w.todo.paths[--w.todo.n]);
 	free(w.todo.paths);
-	free(w.list);
 	lp_poll_say(ws);
 	return r;
 }

@@ -11,7 +11,9 @@
  *    file that really is called so is there a moment later.
  *  - What went away stays in the index until nothing went away for GONE_US, but not longer than
  *    GONE_MAX_US: it may be made again (unlink, create), and many that are removed together are
- *    one changeset. What was renamed to make room for a new file of its name may take ROOM_US. */
+ *    one changeset. When they are GONE_MANY it may be all there is, which must not go away bit by
+ *    bit, each of them too little to be asked about (sync/guard.h): up to GONE_MANY_MAX_US. What
+ * was renamed to make room for a new file of its name may take ROOM_US. */
 #include "watcher/settle.h"
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
@@ -22,14 +24,16 @@
 #include <fcntl.h>
 #include <string.h>
 
-#define REST_US     100000u
-#define MARK_US     1000000u
-#define NAME_US     1000000u
-#define MADE_US     50000u
-#define GONE_US     10000u
-#define GONE_MAX_US 1000000u
-#define ROOM_US     500000u
-#define TICK_US     2000u /* the least time between two looks at all that wait */
+#define REST_US          100000u
+#define MARK_US          1000000u
+#define NAME_US          1000000u
+#define MADE_US          50000u
+#define GONE_US          10000u
+#define GONE_MAX_US      1000000u
+#define GONE_MANY        20u
+#define GONE_MANY_MAX_US 30000000u
+#define ROOM_US          500000u
+#define TICK_US          2000u /* the least time between two looks at all that wait */
 
 static void arm(struct lp_workspace *ws, uint64_t due_us)
 {
@@ -40,6 +44,17 @@ static void arm(struct lp_workspace *ws, uint64_t due_us)
 static bool is_soon(enum lp_wait_why why)
 {
 	return why == LP_WAIT_NAME || why == LP_WAIT_GONE;
+}
+
+/* Counts a wait that begins or ends. */
+static void count(struct lp_workspace *ws, enum lp_wait_why why, bool begins)
+{
+	size_t by = begins ? 1 : SIZE_MAX; /* which takes 1 away */
+
+	if (is_soon(why))
+		ws->n_soon += by;
+	if (why == LP_WAIT_GONE)
+		ws->n_gone += by;
 }
 
 /* The wait of that path, made when there is none. */
@@ -55,10 +70,10 @@ static struct lp_wait *wait_at(struct lp_workspace *ws, const char *path, enum l
 	} else {
 		if (wait->why != why)
 			wait->first_us = lp_now_us();
-		ws->n_soon -= is_soon(wait->why) ? 1 : 0;
+		count(ws, wait->why, false);
 	}
 	wait->why = why;
-	ws->n_soon += is_soon(why) ? 1 : 0;
+	count(ws, why, true);
 	return wait;
 }
 
@@ -75,7 +90,7 @@ void lp_workspace_settled(struct lp_workspace *ws, const char *path)
 
 	if (!wait)
 		return;
-	ws->n_soon -= is_soon(wait->why) ? 1 : 0;
+	count(ws, wait->why, false);
 	free_wait(wait);
 }
 
@@ -87,7 +102,7 @@ void lp_settle_finish(struct lp_workspace *ws)
 	for (struct lp_wait *wait; (wait = lp_map_next(&ws->waits, &at));)
 		free_wait(wait);
 	lp_map_finish(&ws->waits);
-	ws->n_soon = 0;
+	ws->n_soon = ws->n_gone = 0;
 }
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -270,10 +285,12 @@ bool lp_settle_makes_room(struct lp_workspace *ws, const char *from, const char 
 /* When it is to be looked at after all: now, or as long as others go away around it, later. */
 static bool is_due(const struct lp_workspace *ws, struct lp_wait *wait, uint64_t now_us)
 {
+	uint64_t max_us = ws->n_gone >= GONE_MANY ? GONE_MANY_MAX_US : GONE_MAX_US;
+
 	if (wait->due_us == 0 || wait->due_us > now_us)
 		return false;
 	if (wait->why != LP_WAIT_GONE || wait->replaced || now_us >= ws->gone_us + GONE_US ||
-	    now_us >= wait->first_us + GONE_MAX_US)
+	    now_us >= wait->first_us + max_us)
 		return true;
 	wait->due_us = ws->gone_us + GONE_US;
 	return false;

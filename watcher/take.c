@@ -46,14 +46,20 @@ static struct lp_node *known_parent(struct lp_workspace *ws, const char *path, c
 	}
 }
 
-/* Whether the rules leave the path out, for whichever kind it is now. */
+/* Whether the rules leave the path out, for whichever kind it is now. Few rules are about
+ * directories only. */
 static bool is_ignored(struct lp_workspace *ws, int dir_fd, const char *path)
 {
+	bool as_dir = lp_ignore_check(ws->ignore, path, true, NULL);
+	bool as_file = lp_ignore_check(ws->ignore, path, false, NULL);
 	struct stat st;
-	bool is_dir = fstatat(dir_fd, lp_path_base(path), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		      S_ISDIR(st.st_mode);
 
-	return lp_ignore_check(ws->ignore, path, is_dir, NULL);
+	if (as_dir == as_file)
+		return as_dir;
+	return fstatat(dir_fd, lp_path_base(path), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+			       S_ISDIR(st.st_mode)
+		       ? as_dir
+		       : as_file;
 }
 
 /* Takes a file that is still open for writing, if that may be. */

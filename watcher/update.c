@@ -7,10 +7,22 @@
 
 #include <string.h>
 
+/* The inode of a file that may have other names; 0: it has none. */
+static uint64_t linked_ino(const struct lp_workspace *ws, const struct lp_node *node)
+{
+	return ws->linked.n > 0 && node && node->e.kind == LP_KIND_FILE ? lp_node_sig(node)->ino
+									: 0;
+}
+
 void lp_workspace_drop(struct lp_workspace *ws, struct lp_node *node, const char *path,
 		       struct lp_changeset *cs)
 {
+	uint64_t ino =
+		node->e.kind == LP_KIND_FILE && ws->linked.n > 0 ? lp_node_sig(node)->ino : 0;
+
 	lp_node_remove(ws->index, node);
+	if (ino != 0)
+		lp_links_gone(ws, path, ino);
 	lp_memory_touch(ws);
 	if (cs)
 		lp_changeset_add(cs, LP_OP_DELETE, path, NULL, NULL);
@@ -74,6 +86,7 @@ static void record(struct lp_workspace *ws, struct lp_node *dir, const char *pat
 	const char *name = lp_path_base(path);
 	struct lp_node *known = lp_node_child(dir, name);
 	bool is_new = !known, owed = cs && lp_workspace_owes(ws, path), same, same_content;
+	uint64_t ino_before = linked_ino(ws, known);
 	struct lp_base base = {0};
 
 	if (look->e.kind == LP_KIND_DIR && known && known->e.kind == LP_KIND_DIR)
@@ -96,6 +109,8 @@ static void record(struct lp_workspace *ws, struct lp_node *dir, const char *pat
 	if (look->chunks)
 		lp_node_set_chunks(known, look->chunks);
 	known->mark = ws->scan_mark;
+	if (ino_before != 0 && ino_before != look->sig.ino)
+		lp_links_gone(ws, path, ino_before);
 	if (look->e.kind == LP_KIND_FILE && !look->is_sole)
 		lp_links_seen(ws, path, look->sig.ino, cs && !same);
 	if (cs && (!same || owed)) {
@@ -116,8 +131,6 @@ static int accept_failed(struct lp_workspace *ws, struct lp_node *known, const c
 	lp_workspace_notice(ws, path, strerror(-r));
 	if (known && r == -EACCES)
 		lp_workspace_drop(ws, known, path, cs);
-	else if (known)
-		known->mark = ws->scan_mark;
 	return r == -ENOMEM ? r : 0;
 }
 
@@ -152,13 +165,9 @@ static int accept(struct lp_workspace *ws, struct lp_node *dir, const char *path
 	case LP_LOOK_SAME:
 		if (known && !look->is_sole)
 			lp_links_seen(ws, path, look->sig.ino, false);
-		if (known)
-			known->mark = ws->scan_mark;
 		return 0;
 	case LP_LOOK_BUSY:
 	case LP_LOOK_LARGE:
-		if (known)
-			known->mark = ws->scan_mark;
 		return 0;
 	case LP_LOOK_SPECIAL:
 		lp_workspace_notice(ws, path, "is a socket, fifo or device");
@@ -182,19 +191,16 @@ static int accept(struct lp_workspace *ws, struct lp_node *dir, const char *path
 static bool is_left(struct lp_workspace *ws, struct lp_node *dir, const char *path,
 		    const struct lp_dirty *hint, const struct lp_look *look)
 {
-	struct lp_node *known = lp_node_child(dir, lp_path_base(path));
-	bool left = false;
+	const struct lp_node *known = lp_node_child(dir, lp_path_base(path));
 
 	if (look->error < 0)
 		return false;
 	if (look->state == LP_LOOK_GONE)
-		left = known && lp_settle_gone(ws, path, hint);
-	else if (look->state == LP_LOOK_LARGE ||
-		 (look->state == LP_LOOK_READ && look->e.kind != LP_KIND_DIR))
-		left = !known && lp_settle_name(ws, dir, path, hint, look->sig.ctime_ns);
-	if (left && known)
-		known->mark = ws->scan_mark;
-	return left;
+		return known && lp_settle_gone(ws, path, hint);
+	if (look->state == LP_LOOK_LARGE ||
+	    (look->state == LP_LOOK_READ && look->e.kind != LP_KIND_DIR))
+		return !known && lp_settle_name(ws, dir, path, hint, look->sig.ctime_ns);
+	return false;
 }
 
 int lp_workspace_accept(struct lp_workspace *ws, struct lp_node *dir, const char *path,

@@ -91,7 +91,9 @@ int lp_workspace_set_ignore(struct lp_workspace *ws, char *const *lines, size_t 
 		r = lp_ignore_set(ws->ignore, "", LP_IGNORE_CONFIG, LP_CONF_NAME,
 				  text.data ? (const char *)text.data : "", text.len);
 	lp_buf_finish(&text);
-	lp_workspace_dirty(ws, LP_EVENT_SUBTREE, "");
+	/* Before the first walk there is nothing that was read with other rules. */
+	if (ws->scan_mark > 0)
+		lp_workspace_dirty(ws, LP_EVENT_SUBTREE, "");
 	return r;
 }
 

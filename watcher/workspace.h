@@ -13,13 +13,15 @@ struct lp_workspace; /* opaque; owns the descriptor of its root */
 /* on_dir: a directory was opened during a scan, before it is read: the place to set a watch. fd is
  * borrowed. Returns 0, -ENOSPC (there are no more watches: it is polled) or -errno, which ends the
  * scan. Directories of git are given as well, as `DIR/.git`, for their locks, and `.git/info`.
- * on_dirty: there may be something to take (also later, by a timer). on_conf: livepush.yml changed.
- * on_notice: something is left out and why, one line, once per path. is_being_written: whether
- * somebody writes the file in a way that no lease shows (through a mount) and is not done: it is
- * left until an event comes after they are; called from other threads too, while scan and take run.
- * Any of them may be NULL. */
+ * on_file: the same for a file that has several names; a refusal ends nothing. on_dirty: there may
+ * be something to take (also later, by a timer). on_conf: livepush.yml changed. on_notice:
+ * something is left out and why, one line, once per path. is_being_written: whether somebody writes
+ * the file in a way that no lease shows (through a mount) and is not done: it is left until an
+ * event comes after they are; called from other threads too, while scan and take run. Any of them
+ * may be NULL. */
 struct lp_workspace_ops {
 	int (*on_dir)(void *ctx, const char *path, int fd, struct lp_err *err);
+	int (*on_file)(void *ctx, const char *path, int fd);
 	void (*on_dirty)(void *ctx);
 	void (*on_conf)(void *ctx);
 	void (*on_notice)(void *ctx, const char *text);
@@ -33,7 +35,7 @@ int lp_workspace_open(struct lp_workspace **out, struct lp_loop *loop, const cha
 
 void lp_workspace_close(struct lp_workspace *ws); /* NULL is allowed */
 
-/* The `ignore:` lines of the configuration; a scan follows with the next take. */
+/* The `ignore:` lines of the configuration. After a scan another one follows with the next take. */
 int lp_workspace_set_ignore(struct lp_workspace *ws, char *const *lines, size_t n) LP_MUST_USE;
 
 /* The root, open for O_RDONLY | O_DIRECTORY; borrowed. Its absolute real path; borrowed. */

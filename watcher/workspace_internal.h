@@ -76,6 +76,7 @@ struct lp_workspace {
 	void *ctx;
 	struct lp_map dirty; /* of struct lp_dirty, owned */
 	struct lp_map waits; /* of struct lp_wait, owned */
+	size_t n_gone;       /* waits of something gone */
 	size_t n_soon;       /* waits that end by themselves: of a name or of something gone */
 	struct lp_timer wait_timer;
 	uint64_t gone_us;  /* when something was seen to be gone last */
@@ -148,6 +149,9 @@ void lp_links_seen(struct lp_workspace *ws, const char *path, uint64_t ino, bool
 /* A writer closed the file that was known at path, whatever is there by now: its other names are
  * noted. */
 void lp_links_written(struct lp_workspace *ws, const char *path);
+
+/* A name of the file with that inode is of no file any more, or of another one. */
+void lp_links_gone(struct lp_workspace *ws, const char *path, uint64_t ino);
 
 /* Files got a second name: finds the first one, which had only one when it was looked at. Goes
  * through the whole index, once for all files that are new since it was called. */

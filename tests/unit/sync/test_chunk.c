@@ -2,8 +2,9 @@
  * was written. The seed is printed; TEST_SEED and TEST_ROUNDS choose others. */
 #include "common/base/lp_mem.h"
 #include "common/base/lp_util.h"
-#include "sync/chunk.h"
+#include "sync/blocks.h"
 #include "sync/gear.h"
+#include "tests/unit/noise.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -22,12 +23,6 @@ static uint64_t next_random(uint64_t *s)
 	*s ^= *s >> 7;
 	*s ^= *s << 17;
 	return *s;
-}
-
-static void fill(uint8_t *out, size_t len, uint64_t seed)
-{
-	for (size_t i = 0; i < len; i++)
-		out[i] = (uint8_t)(next_random(&seed) >> 32);
 }
 
 /* The rule as docs/protocol.md has it, with nothing carried along: the hash of the 64 bytes before
@@ -57,9 +52,10 @@ static size_t first_chunk_len(const uint8_t *p, size_t len)
 	return len < 131072 ? len : 131072;
 }
 
+/* With blocks, so that these are followed up, too. */
 static struct lp_chunks *chunks_of(const uint8_t *p, size_t len)
 {
-	struct lp_hasher *h = lp_hasher_create();
+	struct lp_hasher *h = lp_hasher_create_fine();
 	struct lp_chunks *chunks;
 
 	lp_hasher_add(h, p, len);
@@ -75,6 +71,9 @@ static void assert_same_chunks(const struct lp_chunks *a, const struct lp_chunks
 	assert_int_equal(a->n, b->n);
 	assert_int_equal(a->bytes, b->bytes);
 	assert_memory_equal(a->c, b->c, a->n * sizeof(a->c[0]));
+	if (a->blocks && b->blocks)
+		assert_memory_equal(a->blocks, b->blocks,
+				    lp_blocks_count(a->bytes) * sizeof(a->blocks[0]));
 }
 
 static void cut__is_where_the_rule_says(void **state)
@@ -84,7 +83,7 @@ static void cut__is_where_the_rule_says(void **state)
 	size_t at = 0;
 
 	(void)state;
-	fill(p, CONTENT_MAX, DEFAULT_SEED);
+	fill_noise(p, CONTENT_MAX, DEFAULT_SEED);
 	/* Some of it is monotonous, so that a chunk is as long as can be. */
 	memset(p + CONTENT_MAX / 2, 'x', 600000);
 	chunks = chunks_of(p, CONTENT_MAX);
@@ -138,7 +137,7 @@ static void hasher__does_not_depend_on_the_pieces(void **state)
 	struct lp_hasher *h = lp_hasher_create();
 
 	(void)state;
-	fill(p, 1000003, 7);
+	fill_noise(p, 1000003, 7);
 	for (size_t l = 0; l < LP_COUNT_OF(lens); l++) {
 		struct lp_chunks *whole = chunks_of(p, lens[l]), *parts;
 		struct lp_digest expected =
@@ -221,7 +220,7 @@ static size_t edit(uint64_t *seed, uint8_t *p, size_t len, struct lp_ranges *wri
 		size_t some = 1 + next_random(seed) % (next_random(seed) % 4 ? 5000 : 300000);
 
 		some = some < most ? some : most;
-		fill(p + at, some, next_random(seed) | 1);
+		fill_noise(p + at, some, next_random(seed) | 1);
 		lp_ranges_add(written, at, some);
 	}
 	if (next_random(seed) % 3 == 0) { /* cut */
@@ -229,7 +228,7 @@ static size_t edit(uint64_t *seed, uint8_t *p, size_t len, struct lp_ranges *wri
 	} else if (next_random(seed) % 2) { /* appended to */
 		grown = next_random(seed) % 400000;
 		grown = grown < CONTENT_MAX - len ? grown : CONTENT_MAX - len;
-		fill(p + len, grown, next_random(seed) | 1);
+		fill_noise(p + len, grown, next_random(seed) | 1);
 		len += grown;
 	}
 	return len;
@@ -247,13 +246,13 @@ static void rewrite__is_as_if_all_had_been_read(void **state)
 	uint64_t seed = from_environment("TEST_SEED", DEFAULT_SEED);
 	uint64_t rounds = from_environment("TEST_ROUNDS", DEFAULT_ROUNDS);
 	LP_AUTO_FREE uint8_t *p = lp_xcalloc(1, CONTENT_MAX);
-	size_t len = CONTENT_MAX / 2, total = 0, read = 0;
+	size_t len = CONTENT_MAX / 2, total = 0, read = 0, with_blocks = 0;
 	struct lp_chunks *chunks, *next, *expected;
 
 	(void)state;
 	print_message("TEST_SEED=%" PRIu64 " TEST_ROUNDS=%" PRIu64 "\n", seed, rounds);
 	seed = seed ? seed : 1;
-	fill(p, len, seed);
+	fill_noise(p, len, seed);
 	memset(p + 100000, 0, 700000);
 	chunks = chunks_of(p, len);
 	for (uint64_t round = 0; round < rounds; round++) {
@@ -269,11 +268,13 @@ static void rewrite__is_as_if_all_had_been_read(void **state)
 		assert_same_chunks(next, expected);
 		total += len;
 		read += source.read;
-		lp_chunks_unref(expected);
+		with_blocks += next->blocks != NULL;
+		lp_chunks_unref(next);
 		lp_chunks_unref(chunks);
-		chunks = next;
+		chunks = expected;
 	}
-	assert_true(read < total / 2);
+	assert_true(read < total / 3 * 2);
+	assert_true(rounds < 10 || (with_blocks > 0 && with_blocks < rounds));
 	lp_chunks_unref(chunks);
 }
 
@@ -286,7 +287,7 @@ static void rewrite__reads_little(void **state)
 	struct lp_chunks *before, *after;
 
 	(void)state;
-	fill(p, len, 99);
+	fill_noise(p, len, 99);
 	before = chunks_of(p, len);
 	assert_int_equal(lp_chunks_rewrite(before, len, &nothing, read_source, &source, &after), 0);
 	assert_int_equal(source.read, 0);
@@ -308,11 +309,12 @@ static void rewrite__hands_on_what_reading_says(void **state)
 	struct lp_chunks *before, *after = NULL;
 
 	(void)state;
-	fill(p, len, 5);
+	fill_noise(p, len, 5);
 	before = chunks_of(p, len);
 	lp_ranges_add(&written, 0, 10);
 	lp_ranges_add(&written, len - 10, 10);
-	for (int reads = 0; reads < 4; reads++) {
+	/* Two chunks, then the block that each end is in. */
+	for (int reads = 0; reads < 6; reads++) {
 		struct source source = {.p = p, .len = len, .fails_after = reads};
 
 		assert_int_equal(
@@ -333,7 +335,7 @@ static void rewrite__survives_odd_lists(void **state)
 	struct lp_chunks *expected;
 
 	(void)state;
-	fill(p, len, 5);
+	fill_noise(p, len, 5);
 	expected = chunks_of(p, len);
 	lp_ranges_add(&all, 0, len);
 	for (size_t i = 0; i < LP_COUNT_OF(lens); i++) {

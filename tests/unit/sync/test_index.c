@@ -1,41 +1,9 @@
 /* test_index.c: the tree of entries, its digests, and random operations against a flat model. */
 #include "common/base/lp_mem.h"
-#include "sync/index.h"
+#include "tests/unit/sync/index_rig.h"
 
 #include <inttypes.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-static struct lp_entry entry(enum lp_kind kind, const char *content)
-{
-	struct lp_entry e = {.kind = kind, .mode = kind == LP_KIND_LINK ? 0 : 0644};
-
-	if (kind == LP_KIND_DIR) {
-		e.mode = 0755;
-		return e;
-	}
-	e.size = strlen(content);
-	e.digest = lp_digest_of(content, e.size);
-	return e;
-}
-
-static void put(struct lp_index *ix, const char *path, enum lp_kind kind, const char *content)
-{
-	struct lp_entry e = entry(kind, content);
-
-	assert_int_equal(lp_index_put(ix, path, &e, NULL, NULL), 0);
-}
-
-static void assert_root_is(struct lp_index *ix, const struct lp_digest *expected, bool same)
-{
-	struct lp_digest root = lp_index_root(ix);
-
-	assert_int_equal(lp_digest_equal(&root, expected), same);
-}
 
 static void index__begins_empty(void **state)
 {

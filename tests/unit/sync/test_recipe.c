@@ -3,6 +3,7 @@
 #include "common/base/lp_mem.h"
 #include "common/base/lp_util.h"
 #include "sync/chunk.h"
+#include "tests/unit/noise.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -29,15 +30,11 @@ static uint64_t next_random(uint64_t *s)
 	return *s;
 }
 
-static void fill(uint8_t *out, size_t len, uint64_t seed)
-{
-	for (size_t i = 0; i < len; i++)
-		out[i] = (uint8_t)(next_random(&seed) >> 32);
-}
+static bool with_blocks;
 
 static void cut(struct content *c)
 {
-	struct lp_hasher *h = lp_hasher_create();
+	struct lp_hasher *h = with_blocks ? lp_hasher_create_fine() : lp_hasher_create();
 
 	lp_hasher_add(h, c->p, c->len);
 	lp_chunks_unref(c->chunks);
@@ -98,7 +95,7 @@ static struct content random_content(size_t len, uint64_t seed)
 {
 	struct content c = {.p = lp_xcalloc(1, CONTENT_MAX), .len = len};
 
-	fill(c.p, len, seed);
+	fill_noise(c.p, len, seed);
 	cut(&c);
 	return c;
 }
@@ -188,13 +185,13 @@ static void edit(uint64_t *seed, struct content *c)
 
 	switch (next_random(seed) % 5) {
 	case 0:
-		fill(c->p + at, some < rest ? some : rest, next_random(seed) | 1);
+		fill_noise(c->p + at, some < rest ? some : rest, next_random(seed) | 1);
 		break;
 	case 1:
 		if (some > CONTENT_MAX - c->len)
 			break;
 		memmove(c->p + at + some, c->p + at, rest);
-		fill(c->p + at, some, next_random(seed) | 1);
+		fill_noise(c->p + at, some, next_random(seed) | 1);
 		c->len += some;
 		break;
 	case 2:
@@ -224,14 +221,13 @@ static uint64_t from_environment(const char *name, uint64_t otherwise)
 	return text ? strtoull(text, NULL, 10) : otherwise;
 }
 
-static void recipe__leads_from_any_base_to_any_content(void **state)
+static void follow_random_edits(void)
 {
 	uint64_t seed = from_environment("TEST_SEED", DEFAULT_SEED);
 	uint64_t rounds = from_environment("TEST_ROUNDS", DEFAULT_ROUNDS);
 	struct content base, to;
 	uint64_t fresh = 0, all = 0;
 
-	(void)state;
 	print_message("TEST_SEED=%" PRIu64 " TEST_ROUNDS=%" PRIu64 "\n", seed, rounds);
 	seed = seed ? seed : 1;
 	base = random_content(CONTENT_MAX / 3, seed);
@@ -249,6 +245,56 @@ static void recipe__leads_from_any_base_to_any_content(void **state)
 	}
 	assert_true(fresh < all / 2);
 	finish(&base);
+}
+
+static void recipe__leads_from_any_base_to_any_content(void **state)
+{
+	(void)state;
+	follow_random_edits();
+	with_blocks = true;
+	follow_random_edits();
+	with_blocks = false;
+}
+
+/* A little that is written over in place is all that is new, wherever it is: also on a cut, and
+ * where the cuts behind it move. */
+static void recipe__finds_by_blocks_what_was_written_over(void **state)
+{
+	struct content base, to;
+	uint64_t at = 0;
+	size_t n;
+
+	(void)state;
+	with_blocks = true;
+	base = random_content(CONTENT_MAX - 5000, 3);
+	for (uint32_t i = 0; i + 1 < base.chunks->n; i++) {
+		to = copy_of(&base);
+		at += base.chunks->c[i].len;
+		memset(to.p + at - 2048, 'x', 4096);
+		cut(&to);
+		assert_in_range(check(&base, &to, &n), 4096, 2 * LP_BLOCK_BYTES);
+		assert_int_equal(n, 3);
+		finish(&to);
+	}
+	/* The last block, which is shorter; appended to; cut in the middle of one. */
+	to = copy_of(&base);
+	to.p[to.len - 1] ^= 1;
+	cut(&to);
+	assert_int_equal(check(&base, &to, &n), base.len % LP_BLOCK_BYTES);
+	finish(&to);
+	to = copy_of(&base);
+	memset(to.p + to.len, 'y', 100);
+	to.len += 100;
+	cut(&to);
+	assert_int_equal(check(&base, &to, &n), base.len % LP_BLOCK_BYTES + 100);
+	finish(&to);
+	to = copy_of(&base);
+	to.len = 1000000;
+	cut(&to);
+	assert_true(check(&base, &to, &n) <= to.len % LP_BLOCK_BYTES);
+	finish(&to);
+	finish(&base);
+	with_blocks = false;
 }
 
 /* written, base_bytes, bytes, and the recipe as text: K(eep) and N(ew) with lengths. */
@@ -308,6 +354,7 @@ int main(void)
 		cmocka_unit_test(recipe__finds_what_was_moved),
 		cmocka_unit_test(recipe__prefers_the_same_place),
 		cmocka_unit_test(recipe__leads_from_any_base_to_any_content),
+		cmocka_unit_test(recipe__finds_by_blocks_what_was_written_over),
 		cmocka_unit_test(ranges_recipe__keeps_what_was_not_written),
 	};
 

@@ -12,7 +12,6 @@
 
 #include <cmocka.h>
 
-struct rig rig;
 char state_home[64];
 
 int scan_rig_set_up(void **state)
@@ -75,31 +74,11 @@ void session_check(const struct session *s)
 	session_end(&fresh);
 }
 
-uint64_t scan_rig_bytes_read(void)
-{
-	struct lp_buf text;
-	const char *at;
-	uint64_t n;
-
-	lp_buf_init(&text, 4096);
-	if (lp_read_file(AT_FDCWD, "/proc/self/io", &text) < 0)
-		skip(); /* a kernel that does not count */
-	at = strstr(lp_buf_text(&text), "rchar:");
-	assert_non_null(at);
-	n = strtoull(at + 6, NULL, 10);
-	lp_buf_finish(&text);
-	return n;
-}
-
 void scan_rig_write(const char *path, size_t len, uint32_t seed)
 {
-	LP_AUTO_FREE uint8_t *bytes = lp_xcalloc(1, len + 1);
+	LP_AUTO_FREE uint8_t *bytes = content_rig_bytes(len, seed);
 	int fd = rig_open_file(&rig, path, O_WRONLY | O_CREAT | O_TRUNC);
 
-	for (size_t i = 0; i < len; i++) {
-		seed = seed * 1664525 + 1013904223;
-		bytes[i] = (uint8_t)(seed >> 24);
-	}
 	assert_int_equal(lp_write_all(fd, bytes, len), 0);
 	assert_int_equal(close(fd), 0);
 }

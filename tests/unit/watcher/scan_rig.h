@@ -3,7 +3,7 @@
 #ifndef LP_TESTS_SCAN_RIG_H
 #define LP_TESTS_SCAN_RIG_H
 
-#include "tests/unit/watcher/watch_rig.h"
+#include "tests/unit/watcher/content_rig.h"
 #include "watcher/workspace_internal.h"
 
 #define MANY_DIRS  40
@@ -16,7 +16,6 @@ struct session {
 	struct lp_buf notices; /* one a line */
 };
 
-extern struct rig rig;      /* not scanned */
 extern char state_home[64]; /* $XDG_STATE_HOME */
 
 /* For each test. */
@@ -29,9 +28,6 @@ void session_end(struct session *s);
 
 /* Fails unless the session's index is what somebody finds who knows nothing. */
 void session_check(const struct session *s);
-
-/* Bytes that this process has read so far. */
-uint64_t scan_rig_bytes_read(void);
 
 /* Writes a file of len bytes, the same for the same seed. */
 void scan_rig_write(const char *path, size_t len, uint32_t seed);

@@ -2,8 +2,7 @@
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
-#include "tests/unit/watcher/watch_rig.h"
-#include "watcher/content.h"
+#include "tests/unit/watcher/content_rig.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -18,30 +17,6 @@
 
 #include <cmocka.h>
 
-static struct rig rig;
-static struct lp_look look;
-
-static int set_up(void **state)
-{
-	(void)state;
-	rig_open(&rig, false);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	rig_close(&rig);
-	return 0;
-}
-
-static enum lp_look_state look_at(const char *name, const struct lp_look_opts *opts)
-{
-	lp_look_finish(&look);
-	assert_int_equal(lp_look_at(lp_workspace_fd(rig.ws), name, opts, &look), 0);
-	return look.state;
-}
-
 static void look__reads_what_is_there(void **state)
 {
 	const struct lp_look_opts keep = {.want_blob = true}, drop = {0};
@@ -54,22 +29,22 @@ static void look__reads_what_is_there(void **state)
 	rig_chmod(&rig, "d", 02750);
 	rig_chmod(&rig, "f", 04755);
 	rig_symlink(&rig, "l", "no/where");
-	assert_int_equal(look_at("f", &keep), LP_LOOK_READ);
+	assert_int_equal(content_rig_look("f", &keep), LP_LOOK_READ);
 	assert_true(look.e.kind == LP_KIND_FILE && look.e.mode == 0755 && look.e.size == 5);
 	assert_true(lp_digest_equal(&look.e.digest, &d));
 	assert_int_equal(look.blob->len, 5);
 	assert_memory_equal(look.blob->data, "hello", 5);
-	assert_int_equal(look_at("f", &drop), LP_LOOK_READ);
+	assert_int_equal(content_rig_look("f", &drop), LP_LOOK_READ);
 	assert_null(look.blob);
-	assert_int_equal(look_at("empty", &keep), LP_LOOK_READ);
+	assert_int_equal(content_rig_look("empty", &keep), LP_LOOK_READ);
 	assert_int_equal(look.blob->len, 0);
-	assert_int_equal(look_at("d", &keep), LP_LOOK_READ);
+	assert_int_equal(content_rig_look("d", &keep), LP_LOOK_READ);
 	assert_true(look.e.kind == LP_KIND_DIR && look.e.mode == 0750 && !look.blob);
-	assert_int_equal(look_at("l", &drop), LP_LOOK_READ);
+	assert_int_equal(content_rig_look("l", &drop), LP_LOOK_READ);
 	assert_true(look.e.kind == LP_KIND_LINK && look.e.mode == 0 && look.e.size == 8);
 	assert_memory_equal(look.blob->data, "no/where", 8);
-	assert_int_equal(look_at("none", &keep), LP_LOOK_GONE);
-	assert_int_equal(look_at("f", &drop), LP_LOOK_READ);
+	assert_int_equal(content_rig_look("none", &keep), LP_LOOK_GONE);
+	assert_int_equal(content_rig_look("f", &drop), LP_LOOK_READ);
 }
 
 static void look__keeps_small_contents_only(void **state)
@@ -80,11 +55,11 @@ static void look__keeps_small_contents_only(void **state)
 	(void)state;
 	memset(text, 'x', LP_INLINE_MAX_BYTES);
 	rig_write(&rig, "f", text);
-	assert_int_equal(look_at("f", &keep), LP_LOOK_READ);
+	assert_int_equal(content_rig_look("f", &keep), LP_LOOK_READ);
 	assert_int_equal(look.blob->len, LP_INLINE_MAX_BYTES);
 	text[LP_INLINE_MAX_BYTES] = 'x';
 	rig_write(&rig, "f", text);
-	assert_int_equal(look_at("f", &keep), LP_LOOK_READ);
+	assert_int_equal(content_rig_look("f", &keep), LP_LOOK_READ);
 	assert_null(look.blob);
 	assert_int_equal(look.e.size, LP_INLINE_MAX_BYTES + 1);
 }
@@ -98,17 +73,17 @@ static void look__knows_by_stat_what_is_the_same(void **state)
 	(void)state;
 	rig_write(&rig, "f", "hello");
 	/* Not before its times are so old that another change would show in them. */
-	assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
+	assert_int_equal(content_rig_look("f", &opts), LP_LOOK_READ);
 	while (look.is_racy) {
 		assert_true(lp_now_us() < deadline_us);
 		rig_run(&rig, 50);
-		assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
+		assert_int_equal(content_rig_look("f", &opts), LP_LOOK_READ);
 	}
 	known = look.sig;
 	opts.known = &known;
-	assert_int_equal(look_at("f", &opts), LP_LOOK_SAME);
+	assert_int_equal(content_rig_look("f", &opts), LP_LOOK_SAME);
 	rig_chmod(&rig, "f", 0600); /* the change time tells */
-	assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
+	assert_int_equal(content_rig_look("f", &opts), LP_LOOK_READ);
 }
 
 /* However quickly one change follows the other: either the times tell, or the look says that they
@@ -128,7 +103,7 @@ static void look__never_misses_a_change(void **state)
 		fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 		assert_int_equal(pwrite(fd, &i, sizeof(i), 0), sizeof(i));
 		assert_int_equal(close(fd), 0);
-		assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
+		assert_int_equal(content_rig_look("f", &opts), LP_LOOK_READ);
 		n_racy[i % 2] += look.is_racy;
 		if (look.is_racy)
 			continue;
@@ -137,7 +112,7 @@ static void look__never_misses_a_change(void **state)
 		fd = open(path, O_WRONLY | O_CLOEXEC);
 		assert_int_equal(pwrite(fd, "next", 4, 0), 4);
 		assert_int_equal(close(fd), 0);
-		assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
+		assert_int_equal(content_rig_look("f", &opts), LP_LOOK_READ);
 	}
 	assert_int_equal(n_racy[0], 2000); /* where nothing is known, all of them */
 	if (ticks[1].ns == 0)
@@ -155,16 +130,16 @@ static void look__bears_what_is_no_file_any_more(void **state)
 	rig_symlink(&rig, "l", "f");
 	(void)snprintf(path, sizeof(path), "%s/fifo", rig.dir);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_int_equal(look_at("d", &opts), LP_LOOK_GONE);
-	assert_int_equal(look_at("l", &opts), LP_LOOK_GONE);
-	assert_int_equal(look_at("fifo", &opts), LP_LOOK_GONE);
-	assert_int_equal(look_at("none", &opts), LP_LOOK_GONE);
+	assert_int_equal(content_rig_look("d", &opts), LP_LOOK_GONE);
+	assert_int_equal(content_rig_look("l", &opts), LP_LOOK_GONE);
+	assert_int_equal(content_rig_look("fifo", &opts), LP_LOOK_GONE);
+	assert_int_equal(content_rig_look("none", &opts), LP_LOOK_GONE);
 	rig_write(&rig, "f", "it is");
-	assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
+	assert_int_equal(content_rig_look("f", &opts), LP_LOOK_READ);
 	{
 		int fd = rig_open_file(&rig, "f", O_WRONLY);
 
-		assert_int_equal(look_at("f", &opts), LP_LOOK_BUSY);
+		assert_int_equal(content_rig_look("f", &opts), LP_LOOK_BUSY);
 		assert_int_equal(close(fd), 0);
 	}
 }
@@ -206,8 +181,8 @@ static void look__calls_what_has_no_content_special(void **state)
 	assert_int_equal(mkfifo(path, 0600), 0);
 	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/socket", rig.dir);
 	assert_int_equal(bind(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
-	assert_int_equal(look_at("fifo", &opts), LP_LOOK_SPECIAL);
-	assert_int_equal(look_at("socket", &opts), LP_LOOK_SPECIAL);
+	assert_int_equal(content_rig_look("fifo", &opts), LP_LOOK_SPECIAL);
+	assert_int_equal(content_rig_look("socket", &opts), LP_LOOK_SPECIAL);
 	assert_int_equal(close(fd), 0);
 }
 
@@ -219,20 +194,20 @@ static void look__waits_for_writers_only(void **state)
 	(void)state;
 	rig_write(&rig, "f", "whole");
 	reader = rig_open_file(&rig, "f", O_RDONLY);
-	assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
+	assert_int_equal(content_rig_look("f", &opts), LP_LOOK_READ);
 	writer = rig_open_file(&rig, "f", O_WRONLY);
-	assert_int_equal(look_at("f", &opts), LP_LOOK_BUSY);
+	assert_int_equal(content_rig_look("f", &opts), LP_LOOK_BUSY);
 	assert_null(look.blob);
-	assert_int_equal(look_at("f", &anyway), LP_LOOK_READ);
+	assert_int_equal(content_rig_look("f", &anyway), LP_LOOK_READ);
 	assert_int_equal(lp_write_all(writer, "half", 4), 0);
-	assert_int_equal(look_at("f", &opts), LP_LOOK_BUSY);
+	assert_int_equal(content_rig_look("f", &opts), LP_LOOK_BUSY);
 	assert_int_equal(close(writer), 0);
-	assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
+	assert_int_equal(content_rig_look("f", &opts), LP_LOOK_READ);
 	mapped = rig_open_file(&rig, "f", O_RDWR);
-	assert_int_equal(look_at("f", &opts), LP_LOOK_BUSY);
+	assert_int_equal(content_rig_look("f", &opts), LP_LOOK_BUSY);
 	assert_int_equal(close(mapped), 0);
 	assert_int_equal(close(reader), 0);
-	assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
+	assert_int_equal(content_rig_look("f", &opts), LP_LOOK_READ);
 }
 
 /* A writer that comes while a file is read waits until it has been read; it is not sent away, and
@@ -267,7 +242,7 @@ static void look__lets_writers_in_again(void **state)
 	}
 	for (int n_read = 0; n_read < 200;) {
 		assert_true(lp_now_us() < deadline_us);
-		n_read += look_at("f", &opts) == LP_LOOK_READ;
+		n_read += content_rig_look("f", &opts) == LP_LOOK_READ;
 		if (look.state == LP_LOOK_READ)
 			assert_int_equal(look.blob->len, LP_INLINE_MAX_BYTES);
 	}
@@ -276,7 +251,7 @@ static void look__lets_writers_in_again(void **state)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
-	assert_int_equal(look_at("f", &opts), LP_LOOK_READ);
+	assert_int_equal(content_rig_look("f", &opts), LP_LOOK_READ);
 }
 
 static void open_file__waits_for_writers_and_makes_them_wait(void **state)
@@ -306,29 +281,29 @@ static void open_file__waits_for_writers_and_makes_them_wait(void **state)
 	assert_int_equal(lp_workspace_open_file(rig.ws, "l"), -ELOOP);
 }
 
-static int drop_look(void **state)
-{
-	lp_look_finish(&look);
-	return tear_down(state);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(look__reads_what_is_there, set_up, drop_look),
-		cmocka_unit_test_setup_teardown(look__keeps_small_contents_only, set_up, drop_look),
-		cmocka_unit_test_setup_teardown(look__knows_by_stat_what_is_the_same, set_up,
-						drop_look),
-		cmocka_unit_test_setup_teardown(look__never_misses_a_change, set_up, drop_look),
-		cmocka_unit_test_setup_teardown(look__bears_what_is_no_file_any_more, set_up,
-						drop_look),
-		cmocka_unit_test_setup_teardown(look__reads_files_of_others, set_up, drop_look),
-		cmocka_unit_test_setup_teardown(look__calls_what_has_no_content_special, set_up,
-						drop_look),
-		cmocka_unit_test_setup_teardown(look__waits_for_writers_only, set_up, drop_look),
-		cmocka_unit_test_setup_teardown(look__lets_writers_in_again, set_up, drop_look),
+		cmocka_unit_test_setup_teardown(look__reads_what_is_there, content_rig_set_up,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(look__keeps_small_contents_only, content_rig_set_up,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(look__knows_by_stat_what_is_the_same,
+						content_rig_set_up, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(look__never_misses_a_change, content_rig_set_up,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(look__bears_what_is_no_file_any_more,
+						content_rig_set_up, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(look__reads_files_of_others, content_rig_set_up,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(look__calls_what_has_no_content_special,
+						content_rig_set_up, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(look__waits_for_writers_only, content_rig_set_up,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(look__lets_writers_in_again, content_rig_set_up,
+						content_rig_tear_down),
 		cmocka_unit_test_setup_teardown(open_file__waits_for_writers_and_makes_them_wait,
-						set_up, drop_look),
+						content_rig_set_up, content_rig_tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,8 @@
 /* test_hold.c: holding back, by clients and for git, with the real git as well. */
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
-#include "tests/unit/watcher/watch_rig.h"
+#include "common/base/lp_mem.h"
+#include "tests/unit/watcher/content_rig.h"
 #include "watcher/workspace_internal.h"
 
 #include <fcntl.h>
@@ -13,22 +14,6 @@
 #include <sys/wait.h>
 
 #include <cmocka.h>
-
-static struct rig rig;
-
-static int set_up(void **state)
-{
-	(void)state;
-	rig_open(&rig, true);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	rig_close(&rig);
-	return 0;
-}
 
 static void hold__keeps_until_all_release(void **state)
 {
@@ -233,16 +218,58 @@ static void git__is_one_changeset(void **state)
 	assert_null(lp_index_get(lp_workspace_index(rig.ws), ".git"));
 }
 
+static void put(const char *dir, const char *name, const char *text)
+{
+	LP_AUTO_FREE char *path = lp_xasprintf("%s/%s", dir, name);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	assert_true(fd >= 0);
+	assert_int_equal(lp_write_all(fd, text, strlen(text)), 0);
+	assert_int_equal(close(fd), 0);
+}
+
+/* A worktree shares the rules of the repository that it belongs to. */
+static void git__rules_of_a_worktree_are_elsewhere(void **state)
+{
+	LP_AUTO_FREE char *repo = lp_xasprintf("%s.git", rig.dir);
+	LP_AUTO_FREE char *own = lp_xasprintf("%s/worktrees/w", repo);
+	LP_AUTO_FREE char *info = lp_xasprintf("%s/info", repo);
+	LP_AUTO_FREE char *line = lp_xasprintf("gitdir: %s\n", own);
+
+	(void)state;
+	assert_int_equal(lp_mkdir_p(own, 0755), 0);
+	assert_int_equal(lp_mkdir_p(info, 0755), 0);
+	put(own, "commondir", "../..\n");
+	put(info, "exclude", "*.log\n");
+	rig_write(&rig, "a.log", "a");
+	rig_write(&rig, "b.txt", "b");
+	assert_string_equal(rig_settle(&rig), "PUT a.log\nPUT b.txt\n");
+	rig_write(&rig, ".git", line);
+	assert_string_equal(rig_settle(&rig), "DELETE a.log\n");
+	put(info, "exclude", "*.txt\n");
+	assert_string_equal(rig_settle(&rig), "PUT a.log\nDELETE b.txt\n");
+	put(own, "commondir", "nowhere\n");
+	put(info, "exclude", "");
+	assert_string_equal(rig_settle(&rig), "PUT b.txt\n");
+	assert_int_equal(rig.notices.len, 0);
+	assert_int_equal(lp_remove_tree(AT_FDCWD, repo), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(hold__keeps_until_all_release, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(git__holds_while_its_lock_is_there, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(git__excludes_at_once, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(git__does_not_wait_for_a_lock_that_was_left, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(git__is_one_changeset, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(hold__keeps_until_all_release,
+						content_rig_set_up_scanned, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(git__holds_while_its_lock_is_there,
+						content_rig_set_up_scanned, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(git__excludes_at_once, content_rig_set_up_scanned,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(git__does_not_wait_for_a_lock_that_was_left,
+						content_rig_set_up_scanned, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(git__is_one_changeset, content_rig_set_up_scanned,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(git__rules_of_a_worktree_are_elsewhere,
+						content_rig_set_up_scanned, content_rig_tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

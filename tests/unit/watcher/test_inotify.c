@@ -1,34 +1,20 @@
 /* test_inotify.c: watches over a tree that changes faster than they are set, and what is lost. */
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
-#include "tests/unit/watcher/watch_rig.h"
+#include "tests/unit/watcher/content_rig.h"
+#include "watcher/workspace_internal.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 
 #include <cmocka.h>
 
 #define QUEUED_EVENTS "/proc/sys/fs/inotify/max_queued_events"
-
-static struct rig rig;
-
-static int set_up(void **state)
-{
-	(void)state;
-	rig_open(&rig, true);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	rig_close(&rig);
-	return 0;
-}
 
 static void watch__finds_directories_that_are_made_faster_than_watches(void **state)
 {
@@ -204,22 +190,82 @@ static void scan__reads_five_thousand_files(void **state)
 	rig_close(&large);
 }
 
+/* The number of the rig's inotify instance. */
+static int inotify_fd(void)
+{
+	char path[64], target[64];
+
+	for (int fd = 0; fd < 1024; fd++) {
+		ssize_t n;
+
+		(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		n = readlink(path, target, sizeof(target) - 1);
+		target[n > 0 ? n : 0] = '\0';
+		if (strcmp(target, "anon_inode:inotify") == 0)
+			return fd;
+	}
+	fail_msg("there is no inotify instance");
+	return -1;
+}
+
+/* What the kernel would queue for an entry of the root, whose watch was the first. */
+static void queue_event(int fd, uint32_t mask, uint32_t cookie, const char *name)
+{
+	_Alignas(struct inotify_event) char bytes[sizeof(struct inotify_event) + 16] = {0};
+	struct inotify_event *ev = (void *)bytes;
+
+	*ev = (struct inotify_event){.wd = 1, .mask = mask, .cookie = cookie, .len = 16};
+	memcpy(ev->name, name, strlen(name));
+	assert_int_equal(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
+}
+
+/* Whoever renames may be put aside between the two halves of a move. The name that was given up
+ * then waits for the file that is made in its place all the same. */
+static void watch__knows_a_move_whose_halves_come_late(void **state)
+{
+	const struct lp_dirty *left;
+	int fds[2];
+
+	(void)state;
+	rig_write(&rig, "f", "old");
+	assert_string_equal(rig_settle(&rig), "PUT f\n");
+	assert_int_equal(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+	assert_true(dup3(fds[0], inotify_fd(), O_CLOEXEC) >= 0);
+	rig_rename(&rig, "f", "f~");
+	queue_event(fds[1], IN_MOVED_FROM, 7, "f");
+	lp_watch_drain(rig.watch);
+	left = lp_map_get(&rig.ws->dirty, "f");
+	assert_true(left && !left->replaced);
+	queue_event(fds[1], IN_MOVED_TO, 7, "f~");
+	lp_watch_drain(rig.watch);
+	left = lp_map_get(&rig.ws->dirty, "f");
+	assert_true(left && left->replaced);
+	rig_write(&rig, "f", "new");
+	queue_event(fds[1], IN_CLOSE_WRITE, 0, "f");
+	assert_string_equal(rig_settle(&rig), "PUT f\n");
+	assert_int_equal(close(fds[0]), 0);
+	assert_int_equal(close(fds[1]), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
-			watch__finds_directories_that_are_made_faster_than_watches, set_up,
-			tear_down),
+			watch__finds_directories_that_are_made_faster_than_watches,
+			content_rig_set_up_scanned, content_rig_tear_down),
 		cmocka_unit_test_setup_teardown(
-			watch__follows_a_directory_that_moves_while_it_is_watched, set_up,
-			tear_down),
-		cmocka_unit_test_setup_teardown(watch__takes_in_what_comes_from_outside, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(watch__sees_hard_links, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(watch__tells_when_the_root_is_gone, set_up,
-						tear_down),
+			watch__follows_a_directory_that_moves_while_it_is_watched,
+			content_rig_set_up_scanned, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(watch__takes_in_what_comes_from_outside,
+						content_rig_set_up_scanned, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(watch__sees_hard_links, content_rig_set_up_scanned,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(watch__tells_when_the_root_is_gone,
+						content_rig_set_up_scanned, content_rig_tear_down),
 		cmocka_unit_test(watch__overflow_leads_to_the_truth),
 		cmocka_unit_test(scan__reads_five_thousand_files),
+		cmocka_unit_test_setup_teardown(watch__knows_a_move_whose_halves_come_late,
+						content_rig_set_up_scanned, content_rig_tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

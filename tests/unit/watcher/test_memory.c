@@ -20,13 +20,13 @@ static void restart__reads_only_what_changed(void **state)
 
 	(void)state;
 	scan_rig_make_many();
-	before = scan_rig_bytes_read();
+	before = content_rig_bytes_read();
 	session_start(&s, true);
-	first = scan_rig_bytes_read() - before;
+	first = content_rig_bytes_read() - before;
 	session_end(&s);
-	before = scan_rig_bytes_read();
+	before = content_rig_bytes_read();
 	session_start(&s, true);
-	again = scan_rig_bytes_read() - before;
+	again = content_rig_bytes_read() - before;
 	session_check(&s);
 	session_end(&s);
 	assert_true(first > 4000000);
@@ -216,9 +216,9 @@ static void remember__writes_while_it_runs(void **state)
 		assert_int_equal(lp_loop_dispatch(s.loop, 1000), 0);
 	}
 	assert_int_equal(close(fd), 0);
-	before = scan_rig_bytes_read();
+	before = content_rig_bytes_read();
 	session_start(&next, true);
-	again = scan_rig_bytes_read() - before;
+	again = content_rig_bytes_read() - before;
 	assert_true(again < 1500000);
 	session_check(&next);
 	session_end(&next);

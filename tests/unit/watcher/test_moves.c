@@ -1,7 +1,7 @@
 /* test_moves.c: what is renamed is told as a move when that is certain, and never wrongly. */
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
-#include "tests/unit/watcher/watch_rig.h"
+#include "tests/unit/watcher/content_rig.h"
 #include "watcher/workspace_internal.h"
 
 #include <fcntl.h>
@@ -13,12 +13,9 @@
 
 #include <cmocka.h>
 
-static struct rig rig;
-
 static int set_up(void **state)
 {
-	(void)state;
-	rig_open(&rig, true);
+	(void)content_rig_set_up_scanned(state);
 	rig_mkdir(&rig, "a");
 	rig_mkdir(&rig, "a/b");
 	rig_mkdir(&rig, "a/b/c");
@@ -26,13 +23,6 @@ static int set_up(void **state)
 	rig_mkdir(&rig, "d");
 	rig_write(&rig, "d/g", "g");
 	(void)rig_settle(&rig);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	rig_close(&rig);
 	return 0;
 }
 
@@ -206,13 +196,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(dirs__move_with_what_happens_to_them, set_up,
-						tear_down),
+						content_rig_tear_down),
 		cmocka_unit_test_setup_teardown(dirs__that_change_places_are_told_truly, set_up,
-						tear_down),
+						content_rig_tear_down),
 		cmocka_unit_test_setup_teardown(dirs__obey_the_rules_where_they_are, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(files__move_when_they_are_large, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(events__do_no_harm, set_up, tear_down),
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(files__move_when_they_are_large, set_up,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(events__do_no_harm, set_up, content_rig_tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* test_poll.c: too few watches, a root that goes away, events that are lost again and again. */
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
-#include "tests/unit/watcher/watch_rig.h"
+#include "tests/unit/watcher/content_rig.h"
 #include "watcher/workspace_internal.h"
 
 #include <fcntl.h>
@@ -16,22 +16,6 @@
 #include <cmocka.h>
 
 #define OWN_LIMIT "/proc/sys/user/max_inotify_watches"
-
-static struct rig rig;
-
-static int set_up(void **state)
-{
-	(void)state;
-	rig_open(&rig, true);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	rig_close(&rig);
-	return 0;
-}
 
 static bool put_text(const char *path, const char *text)
 {
@@ -273,9 +257,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(poll__looks_at_what_cannot_be_watched),
-		cmocka_unit_test_setup_teardown(root__may_go_and_come_back, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(root__may_go_while_it_is_empty, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(rescan__slows_down, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(root__may_go_and_come_back,
+						content_rig_set_up_scanned, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(root__may_go_while_it_is_empty,
+						content_rig_set_up_scanned, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(rescan__slows_down, content_rig_set_up_scanned,
+						content_rig_tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,6 +28,27 @@ static void scan__reads_all_of_a_tree(void **state)
 	assert_int_equal(rig.notices.len, 0);
 }
 
+/* The rules of the configuration are there before the scan: it is not done twice for them. */
+static void scan__is_done_once(void **state)
+{
+	char line[] = "/out";
+	char *lines[] = {line};
+
+	(void)state;
+	rig_mkdir(&rig, "out");
+	rig_mkdir(&rig, "in");
+	assert_int_equal(lp_workspace_set_ignore(rig.ws, lines, 1), 0);
+	rig_scan(&rig);
+	assert_int_equal(rig.n_dirs, 2);
+	assert_false(lp_workspace_has_notes(rig.ws));
+	assert_string_equal(rig_settle(&rig), "");
+	assert_int_equal(rig.n_dirs, 2);
+	/* Later ones are heeded at once. */
+	assert_int_equal(lp_workspace_set_ignore(rig.ws, lines, 0), 0);
+	assert_string_equal(rig_settle(&rig), "PUT out\n");
+	assert_int_equal(rig.n_dirs, 5);
+}
+
 /* What somebody does who does not care that he is watched, until he is killed. */
 static void make_trouble(const char *dir)
 {
@@ -214,10 +235,10 @@ static void take__reads_only_what_was_written(void **state)
 		w.after.ctime_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
 	}
 	ev.written = &w;
-	before = scan_rig_bytes_read();
+	before = content_rig_bytes_read();
 	lp_workspace_note(rig.ws, &ev, true);
 	cs = lp_workspace_take(rig.ws); /* at once */
-	assert_true(scan_rig_bytes_read() - before < 1000000);
+	assert_true(content_rig_bytes_read() - before < 1000000);
 	assert_non_null(cs);
 	assert_int_equal(cs->n_ops, 1);
 	assert_non_null(cs->ops[0].base.written);
@@ -334,6 +355,8 @@ static void take__keeps_up_with_a_large_log(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(scan__is_done_once, scan_rig_set_up,
+						scan_rig_tear_down),
 		cmocka_unit_test_setup_teardown(scan__reads_all_of_a_tree, scan_rig_set_up,
 						scan_rig_tear_down),
 		cmocka_unit_test_setup_teardown(scan__bears_a_tree_that_changes, scan_rig_set_up,

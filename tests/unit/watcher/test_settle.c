@@ -3,7 +3,7 @@
  */
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
-#include "tests/unit/watcher/watch_rig.h"
+#include "tests/unit/watcher/content_rig.h"
 #include "watcher/workspace_internal.h"
 
 #include <fcntl.h>
@@ -15,21 +15,11 @@
 
 #include <cmocka.h>
 
-static struct rig rig;
-
 static int set_up(void **state)
 {
-	(void)state;
-	rig_open(&rig, true);
+	(void)content_rig_set_up_scanned(state);
 	rig_write(&rig, "x.c", "old");
 	(void)rig_settle(&rig);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	rig_close(&rig);
 	return 0;
 }
 
@@ -379,19 +369,69 @@ static void note__joins_what_was_written(void **state)
 	rig_check(&rig);
 }
 
+/* Makes and removes n files, as somebody who began to do so seconds ago and is not done. */
+static void remove_slowly(int n)
+{
+	size_t at = 0;
+	char name[16];
+
+	for (int i = 0; i < n; i++) {
+		(void)snprintf(name, sizeof(name), "f%d", i);
+		rig_write(&rig, name, "f");
+	}
+	(void)rig_settle(&rig);
+	rig.n_changesets = 0;
+	for (int i = 0; i < n; i++) {
+		(void)snprintf(name, sizeof(name), "f%d", i);
+		rig_remove(&rig, name);
+	}
+	rig.ws->gone_us = lp_now_us() + RIG_DEADLINE_US;
+	lp_watch_drain(rig.watch);
+	assert_null(lp_workspace_take(rig.ws));
+	rig.ws->gone_us = lp_now_us() + RIG_DEADLINE_US;
+	for (struct lp_wait *w; (w = lp_map_next(&rig.ws->waits, &at));)
+		w->first_us -= 5000000;
+}
+
+/* A slow removal of everything does not empty the instances bit by bit. */
+static void gone__goes_out_together_when_it_is_much(void **state)
+{
+	(void)state;
+	remove_slowly(3);
+	assert_string_equal(rig_settle(&rig), "DELETE f0\nDELETE f1\nDELETE f2\n");
+	remove_slowly(30);
+	for (int i = 0; i < 10; i++) {
+		rig_run(&rig, 20);
+		assert_string_equal(rig_take(&rig), "");
+	}
+	assert_true(lp_workspace_has_notes(rig.ws));
+	rig.ws->gone_us = 0; /* it came to its end */
+	(void)rig_settle(&rig);
+	assert_int_equal(rig.n_changesets, 1);
+	rig_check(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(take__sends_a_save_once, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(take__sends_what_stays, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(take__sends_deletions_together, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(held__sends_a_log_when_it_rests, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(take__sends_a_save_once, set_up,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(take__sends_what_stays, set_up,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(take__sends_deletions_together, set_up,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(held__sends_a_log_when_it_rests, set_up,
+						content_rig_tear_down),
 		cmocka_unit_test_setup_teardown(held__sends_a_log_that_never_rests, set_up,
-						tear_down),
+						content_rig_tear_down),
 		cmocka_unit_test_setup_teardown(held__keeps_what_is_half_written, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(links__are_written_together, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(note__joins_what_was_written, set_up, tear_down),
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(links__are_written_together, set_up,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(note__joins_what_was_written, set_up,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(gone__goes_out_together_when_it_is_much, set_up,
+						content_rig_tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* test_workspace.c: what a workspace makes of each kind of change. */
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
-#include "tests/unit/watcher/watch_rig.h"
+#include "tests/unit/watcher/content_rig.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -12,22 +12,6 @@
 #include <sys/wait.h>
 
 #include <cmocka.h>
-
-static struct rig rig;
-
-static int set_up(void **state)
-{
-	(void)state;
-	rig_open(&rig, true);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	rig_close(&rig);
-	return 0;
-}
 
 static void take__names_each_change(void **state)
 {
@@ -422,24 +406,32 @@ static void open__says_what_is_wrong(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(take__names_each_change, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(take__changes_kinds, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(take__renames_directories, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(take__leaves_out_what_cannot_be_mirrored, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(take__bears_any_name, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(take__leaves_out_paths_that_are_too_long, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(rules__take_effect_when_they_change, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(rules__of_the_configuration, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(rules__may_be_anything, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(take__waits_for_the_writer, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(take__forgets_writers_of_what_is_gone, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(resend__holds_what_did_not_change, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(open__says_what_is_wrong, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(take__names_each_change, content_rig_set_up_scanned,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(take__changes_kinds, content_rig_set_up_scanned,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(take__renames_directories,
+						content_rig_set_up_scanned, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(take__leaves_out_what_cannot_be_mirrored,
+						content_rig_set_up_scanned, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(take__bears_any_name, content_rig_set_up_scanned,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(take__leaves_out_paths_that_are_too_long,
+						content_rig_set_up_scanned, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(rules__take_effect_when_they_change,
+						content_rig_set_up_scanned, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(rules__of_the_configuration,
+						content_rig_set_up_scanned, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(rules__may_be_anything, content_rig_set_up_scanned,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(take__waits_for_the_writer,
+						content_rig_set_up_scanned, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(take__forgets_writers_of_what_is_gone,
+						content_rig_set_up_scanned, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(resend__holds_what_did_not_change,
+						content_rig_set_up_scanned, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(open__says_what_is_wrong,
+						content_rig_set_up_scanned, content_rig_tear_down),
 		cmocka_unit_test(take__says_what_it_cannot_read),
 	};
 

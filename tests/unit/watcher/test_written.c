@@ -3,7 +3,7 @@
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
-#include "tests/unit/watcher/watch_rig.h"
+#include "tests/unit/watcher/content_rig.h"
 #include "watcher/workspace_internal.h"
 
 #include <fcntl.h>
@@ -17,21 +17,11 @@
 
 #define LARGE_BYTES ((size_t)3 * 1024 * 1024)
 
-static struct rig rig;
-
 static int set_up(void **state)
 {
-	(void)state;
-	rig_open(&rig, true);
+	(void)content_rig_set_up_scanned(state);
 	rig_write(&rig, "f", "old");
 	(void)rig_settle(&rig);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	rig_close(&rig);
 	return 0;
 }
 
@@ -168,15 +158,88 @@ static void written__goes_out_when_it_rests(void **state)
 	}
 }
 
+static void make_link(const char *from, const char *to)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s", full(from));
+	assert_int_equal(link(path, full(to)), 0);
+}
+
+/* In one changeset or in two. */
+static void both_are_told(const char *op)
+{
+	const char *ops = rig_settle(&rig);
+	char f[16], g[16];
+
+	(void)snprintf(f, sizeof(f), "%s f\n", op);
+	(void)snprintf(g, sizeof(g), "%s d/g\n", op);
+	if (!strstr(ops, f) || !strstr(ops, g) || strlen(ops) != strlen(f) + strlen(g))
+		fail_msg("%s", ops);
+}
+
+/* Who writes by a name that is not watched writes all of the file's names. */
+static void links__are_written_by_names_that_nobody_watches(void **state)
+{
+	int fd;
+
+	(void)state;
+	rig_write(&rig, ".gitignore", "out\n*.o\n");
+	rig_mkdir(&rig, "out");
+	rig_mkdir(&rig, "d");
+	make_link("f", "out/g");
+	make_link("f", "d/g");
+	(void)rig_settle(&rig);
+	rig_write(&rig, "out/g", "by an ignored name");
+	both_are_told("PUT");
+	assert_int_equal(chmod(full("out/g"), 0600), 0);
+	both_are_told("KEEP");
+	/* A name that is gone by the time. */
+	make_link("f", "h.o");
+	fd = rig_open_file(&rig, "h.o", O_WRONLY | O_TRUNC);
+	rig_remove(&rig, "h.o");
+	assert_int_equal(lp_write_all(fd, "unseen", 6), 0);
+	assert_int_equal(close(fd), 0);
+	both_are_told("PUT");
+	/* The name under which it was watched becomes another file's, goes, and moves. */
+	rig_write(&rig, "n", "another file");
+	(void)rig_settle(&rig);
+	make_link("d/g", "k");
+	(void)rig_settle(&rig);
+	rig_rename(&rig, "n", "k");
+	(void)rig_settle(&rig);
+	rig_write(&rig, "out/g", "after one was replaced");
+	both_are_told("PUT");
+	rig_remove(&rig, "f");
+	assert_string_equal(rig_settle(&rig), "DELETE f\n");
+	rig_write(&rig, "out/g", "after one went");
+	assert_string_equal(rig_settle(&rig), "PUT d/g\n");
+	rig_rename(&rig, "d/g", "moved");
+	assert_string_equal(rig_settle(&rig), "DELETE d/g\nPUT moved\n");
+	rig_write(&rig, "out/g", "after one moved");
+	assert_string_equal(rig_settle(&rig), "PUT moved\n");
+	rig_rename(&rig, "d", "e");
+	rig_remove(&rig, "moved");
+	(void)rig_settle(&rig);
+	rig_write(&rig, "out/g", "nobody's");
+	assert_string_equal(rig_settle(&rig), "");
+	/* The root, d and .git are no more than that. */
+	assert_int_equal(lp_watch_count(rig.watch), 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(has_notes__asks_for_the_writer, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(has_notes__asks_for_the_writer, set_up,
+						content_rig_tear_down),
 		cmocka_unit_test_setup_teardown(has_notes__does_not_count_open_files, set_up,
-						tear_down),
+						content_rig_tear_down),
 		cmocka_unit_test_setup_teardown(written__is_left_until_it_is_closed, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(written__goes_out_when_it_rests, set_up, tear_down),
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(written__goes_out_when_it_rests, set_up,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(links__are_written_by_names_that_nobody_watches,
+						set_up, content_rig_tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,6 +32,13 @@ static int on_dir(void *ctx, const char *path, int fd, struct lp_err *err)
 	return lp_watch_add(r->watch, path, fd, err);
 }
 
+static int on_file(void *ctx, const char *path, int fd)
+{
+	const struct rig *r = ctx;
+
+	return lp_watch_add_file(r->watch, path, fd);
+}
+
 static void on_notice(void *ctx, const char *text)
 {
 	struct rig *r = ctx;
@@ -75,6 +82,7 @@ static void on_drained(void *ctx)
 void rig_open(struct rig *r, bool scanned)
 {
 	static const struct lp_workspace_ops ws_ops = {.on_dir = on_dir,
+						       .on_file = on_file,
 						       .on_notice = on_notice,
 						       .on_conf = on_conf,
 						       .is_being_written = is_being_written};
