@@ -224,7 +224,7 @@ static int enter(struct lp_tree *t, struct lp_staged *s, bool is_fresh)
 	r = lp_index_put(t->index, s->path, &s->e, NULL, &n);
 	if (r < 0)
 		return r;
-	if (s->chunks)
+	if (s->chunks && s->e.size >= LP_CHUNKED_MIN_BYTES)
 		lp_node_set_chunks(n, s->chunks);
 	if (s->op == LP_OP_PUT || s->sig)
 		n->mark = lp_sig_mark(s->sig);

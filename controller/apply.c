@@ -9,14 +9,19 @@
 
 #define LARGE_PATHS 1000
 
+/* More than a message is given back to the system when it is freed. Without these the C library
+ * would learn from one large changeset to keep as much for good. */
+#define KEEP_BYTES (1024 * 1024)
+
 /* Nobody waits for the tidying, and other instances of this machine may have a save to apply. */
 #define TIDY_AFTER_US 8000u
 #define UNTIDY_MAX    16
 
-/* A job; without one a connection comes or goes. */
+/* A job, or a rollback; without one a connection comes or goes. Both are owned. */
 struct queued {
 	struct queued *next;
 	struct lp_job *job;
+	struct lp_rollback *rollback;
 	uint64_t epoch;
 	bool greets;
 };
@@ -37,6 +42,9 @@ static void outcome_destroy(struct outcome *o)
 		lp_buf_finish(&o->replies[i]);
 	free(o->replies);
 	lp_applied_finish(&o->applied);
+	if (o->rollback)
+		lp_applied_finish(&o->rollback->applied);
+	free(o->rollback);
 	free(o);
 }
 
@@ -60,6 +68,8 @@ static void deliver(struct lp_post *post)
 		a->ops.on_consumed(a->ctx, o->epoch, o->consumed, o->content);
 	if (o->has_applied)
 		a->ops.on_applied(a->ctx, &o->applied);
+	if (o->rollback)
+		a->ops.on_rolled(a->ctx, o->rollback);
 	if (o->is_mute)
 		a->ops.on_mute(a->ctx, o->epoch);
 	if (o->greets)
@@ -82,6 +92,7 @@ static void publish_state(struct lp_apply *a)
 		.foreign = lp_tree_count(a->tree) > 0 || lp_tree_is_foreign(a->tree),
 	};
 
+	(void)lp_tree_kept(a->tree, &s.reach);
 	s.partial_have = lp_tree_partial(a->tree, &s.partial);
 	(void)pthread_mutex_lock(&a->lock);
 	a->state = s;
@@ -118,19 +129,42 @@ static void tidy(struct lp_apply *a)
 	a->untidy = 0;
 }
 
+static struct outcome *outcome_create(struct lp_apply *a)
+{
+	struct outcome *o = lp_xcalloc(1, sizeof(*o));
+
+	o->post.run = deliver;
+	o->apply = a;
+	return o;
+}
+
+static void roll_back(struct lp_apply *a, struct queued *q)
+{
+	struct outcome *o = outcome_create(a);
+
+	o->epoch = a->epoch;
+	o->rollback = q->rollback;
+	free(q);
+	lp_apply_run_rollback(a, o->rollback);
+	publish_state(a);
+	post(a, o);
+}
+
 static void process(struct lp_apply *a, struct queued *q)
 {
 	struct outcome *o;
 	bool may_change = false;
 
+	if (q->rollback) {
+		roll_back(a, q);
+		return;
+	}
 	take_turn(a, q);
 	if (!q->job && !q->greets) {
 		free(q);
 		return;
 	}
-	o = lp_xcalloc(1, sizeof(*o));
-	o->post.run = deliver;
-	o->apply = a;
+	o = outcome_create(a);
 	o->epoch = q->epoch;
 	o->greets = q->greets;
 	if (q->job) {
@@ -157,14 +191,35 @@ static struct timespec tidy_at(void)
 				 .tv_nsec = (long)(at_us % 1000000) * 1000};
 }
 
-/* Waits for the next of the queue, and tidies when there is none for a while. NULL: stop. */
-static struct queued *next(struct lp_apply *a)
+/* A turn of what a VERIFY asked for, while no changeset is open. */
+static void verify(struct lp_apply *a)
+{
+	struct outcome *o = outcome_create(a);
+
+	o->epoch = a->epoch;
+	if (!lp_apply_run_verify(a, o)) {
+		outcome_destroy(o);
+		return;
+	}
+	publish_state(a);
+	post(a, o);
+}
+
+static bool may_verify(const struct lp_apply *a)
+{
+	return a->n_verifies > 0 && !a->open;
+}
+
+/* Takes the next of the queue. When there is none it waits, and tidies after a while; but not when
+ * there is something else to do: then *out is NULL. Returns false to stop. */
+static bool next(struct lp_apply *a, struct queued **out)
 {
 	const struct timespec until = tidy_at();
 	struct queued *q = NULL;
+	bool stop;
 
 	(void)pthread_mutex_lock(&a->lock);
-	while (!a->first && !a->stop) {
+	while (!a->first && !a->stop && !may_verify(a)) {
 		if (a->untidy == 0) {
 			(void)pthread_cond_wait(&a->wake, &a->lock);
 			continue;
@@ -175,14 +230,16 @@ static struct queued *next(struct lp_apply *a)
 		tidy(a);
 		(void)pthread_mutex_lock(&a->lock);
 	}
-	if (!a->stop) {
+	stop = a->stop;
+	if (!stop && a->first) {
 		q = a->first;
 		a->first = q->next;
 		if (!a->first)
 			a->last = NULL;
 	}
 	(void)pthread_mutex_unlock(&a->lock);
-	return q;
+	*out = q;
+	return !stop;
 }
 
 static void *run(void *arg)
@@ -190,8 +247,12 @@ static void *run(void *arg)
 	struct lp_apply *a = arg;
 	struct queued *q;
 
-	while ((q = next(a)))
-		process(a, q);
+	while (next(a, &q)) {
+		if (q)
+			process(a, q);
+		if (may_verify(a))
+			verify(a);
+	}
 	return NULL;
 }
 
@@ -218,6 +279,8 @@ int lp_apply_create(struct lp_apply **out, struct lp_loop *loop, const char *tre
 		free(a);
 		return r;
 	}
+	(void)mallopt(M_MMAP_THRESHOLD, KEEP_BYTES);
+	(void)mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
 	a->loop = loop;
 	a->ops = *ops;
 	a->ctx = ctx;
@@ -251,6 +314,7 @@ void lp_apply_stop(struct lp_apply *a)
 
 		a->first = q->next;
 		lp_job_destroy(q->job);
+		free(q->rollback);
 		free(q);
 	}
 	a->last = NULL;
@@ -282,6 +346,7 @@ static void enqueue(struct lp_apply *a, const struct queued *what)
 	(void)pthread_mutex_lock(&a->lock);
 	if (a->stop) {
 		lp_job_destroy(q->job);
+		free(q->rollback);
 		free(q);
 	} else {
 		if (a->last)
@@ -309,6 +374,14 @@ void lp_apply_greet(struct lp_apply *a, uint64_t epoch)
 void lp_apply_lost(struct lp_apply *a, uint64_t epoch)
 {
 	enqueue(a, &(struct queued){.epoch = epoch});
+}
+
+void lp_apply_rollback(struct lp_apply *a, const struct lp_rollback *what)
+{
+	struct lp_rollback *copy = lp_xcalloc(1, sizeof(*copy));
+
+	*copy = *what;
+	enqueue(a, &(struct queued){.rollback = copy});
 }
 
 int lp_apply_tree_fd(const struct lp_apply *a)

@@ -29,9 +29,11 @@ struct lp_apply {
 	uint64_t begun_us;
 	bool open;
 	bool failed; /* its failure is reported when it ends */
+	bool behind; /* the tree was rolled back: the owner has to list it before it sends more */
 	bool deaf;   /* after a resync was asked for: until the next LIST */
 	struct lp_err failure;
-	unsigned untidy; /* how many changesets since lp_tree_tidy; the apply thread's */
+	unsigned n_verifies; /* that are to be answered; the apply thread's */
+	unsigned untidy;     /* how many changesets since lp_tree_tidy; the apply thread's */
 };
 
 /* What a job led to, on its way to the loop's thread. */
@@ -49,12 +51,16 @@ struct outcome {
 	size_t cap_replies;
 	struct lp_applied applied;
 	bool has_applied;
+	struct lp_rollback *rollback; /* owned; NULL: it was a message */
 };
 
 /* apply_run.c, in the apply thread. run: does what a message says. lost: what that connection had
- * begun is dropped. */
+ * begun is dropped. verify: a turn of the reading of all files; returns whether it ended, with the
+ * answers. rollback: does it and fills in what came of it. */
 void lp_apply_run(struct lp_apply *a, struct outcome *o, const struct lp_msg *msg);
 void lp_apply_run_lost(struct lp_apply *a);
+bool lp_apply_run_verify(struct lp_apply *a, struct outcome *o);
+void lp_apply_run_rollback(struct lp_apply *a, struct lp_rollback *what);
 
 /* apply.c: whether it is to give up what was begun for a connection, because the thread ends or
  * because that one was replaced. */

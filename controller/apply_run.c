@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* So long a changeset waits for a VERIFY that is under way. */
+#define VERIFY_TURN_US 5000u
+
 static void reply(struct outcome *o, const struct lp_msg *msg)
 {
 	lp_grow(&o->replies, &o->cap_replies, o->n_replies + 1, sizeof(*o->replies));
@@ -54,7 +57,7 @@ static void emit_listing(void *ctx, const struct lp_wire_entry *entries, size_t 
 
 static void do_list(struct lp_apply *a, struct outcome *o, const struct lp_msg_list *list)
 {
-	a->deaf = false;
+	a->deaf = a->behind = false;
 	for (size_t i = 0; i < list->n_paths && !lp_apply_is_over(a, o->epoch); i++) {
 		struct lister l = {o, &list->paths[i], i + 1 == list->n_paths};
 		LP_AUTO_FREE char *path =
@@ -114,6 +117,10 @@ static void do_change(struct lp_apply *a, struct outcome *o, const struct lp_msg
 		a->open = true;
 		a->failed = false;
 		a->begun_us = lp_now_us();
+		if (a->behind)
+			fail(a, lp_err_say(&a->failure, ESTALE,
+					   "the tree went back to an earlier revision; comparing "
+					   "again"));
 	} else if (!a->open) {
 		lp_err_say(&a->failure, EBADMSG, "a changeset without a beginning");
 		fail(a, -EBADMSG);
@@ -124,31 +131,35 @@ static void do_change(struct lp_apply *a, struct outcome *o, const struct lp_msg
 		do_commit(a, o, change);
 }
 
-static bool is_over(void *ctx)
+/* Who asks again while it is under way wants everything read after that. */
+static void do_verify(struct lp_apply *a, uint64_t epoch)
 {
-	struct lp_apply *a = ctx;
-
-	return lp_apply_is_over(a, a->epoch);
+	if (lp_apply_is_over(a, epoch))
+		return;
+	a->n_verifies++;
+	lp_tree_verify_begin(a->tree);
 }
 
-static void do_verify(struct lp_apply *a, struct outcome *o)
+bool lp_apply_run_verify(struct lp_apply *a, struct outcome *o)
 {
 	struct lp_msg msg = {.kind = LP_MSG_VERIFIED};
 	struct lp_bytes paths[LP_VERIFIED_PATHS_MAX];
 	struct lp_verified v;
 
-	if (lp_tree_verify(a->tree, &v, is_over, a) == 0) {
-		for (size_t i = 0; i < v.n_paths; i++)
-			paths[i] = lp_bytes_of(v.paths[i]);
-		msg.u.verified = (struct lp_msg_verified){.files = v.files,
-							  .bytes = v.bytes,
-							  .drifted = v.drifted,
-							  .paths = paths,
-							  .n_paths = v.n_paths};
-		memcpy(msg.u.verified.root, v.root.b, 16);
+	if (!lp_tree_verify_turn(a->tree, VERIFY_TURN_US, &v))
+		return false;
+	for (size_t i = 0; i < v.n_paths; i++)
+		paths[i] = lp_bytes_of(v.paths[i]);
+	msg.u.verified = (struct lp_msg_verified){.files = v.files,
+						  .bytes = v.bytes,
+						  .drifted = v.drifted,
+						  .paths = paths,
+						  .n_paths = v.n_paths};
+	memcpy(msg.u.verified.root, v.root.b, 16);
+	for (; a->n_verifies > 0; a->n_verifies--)
 		reply(o, &msg);
-	}
 	lp_verified_finish(&v);
+	return true;
 }
 
 /* The content of the operation that came last. */
@@ -166,9 +177,28 @@ static int do_content(struct lp_apply *a, const struct lp_msg *msg)
 	}
 }
 
+void lp_apply_run_rollback(struct lp_apply *a, struct lp_rollback *what)
+{
+	what->from = lp_tree_revision(a->tree);
+	if (what->expected && (a->open || what->from != what->expected)) {
+		lp_err_say(&what->error, ESTALE, "a newer revision came");
+		return;
+	}
+	if (a->open) {
+		a->failed = true;
+		lp_err_say(&a->failure, ESTALE, "the tree went back to an earlier revision");
+	}
+	/* Whatever it comes to, the tree is not what the owner takes it for. */
+	if (lp_tree_rollback(a->tree, what->before, &what->applied, &what->error) == 0 ||
+	    lp_tree_revision(a->tree) != what->from)
+		a->behind = true;
+}
+
 void lp_apply_run_lost(struct lp_apply *a)
 {
 	lp_tree_lost(a->tree);
+	lp_tree_verify_end(a->tree);
+	a->n_verifies = 0;
 	a->open = a->failed = a->deaf = false;
 }
 
@@ -177,7 +207,7 @@ void lp_apply_run(struct lp_apply *a, struct outcome *o, const struct lp_msg *ms
 	if (msg->kind == LP_MSG_LIST)
 		do_list(a, o, &msg->u.list);
 	else if (msg->kind == LP_MSG_VERIFY)
-		do_verify(a, o);
+		do_verify(a, o->epoch);
 	else if (a->deaf)
 		return;
 	else if (msg->kind == LP_MSG_CHANGE)

@@ -9,8 +9,6 @@
 
 void lp_applied_finish(struct lp_applied *a)
 {
-	for (size_t i = 0; i < a->n_paths; i++)
-		free(a->paths[i]);
 	free(a->paths);
 	*a = (struct lp_applied){0};
 }
@@ -105,6 +103,27 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* The paths in one piece of memory: they live on in another thread while the tree's memory is put
+ * in order, and many small pieces would keep their neighbours' pages. */
+static char **pack(char *const *paths, size_t n)
+{
+	size_t bytes = n * sizeof(char *);
+	char **packed;
+	char *text;
+
+	for (size_t i = 0; i < n; i++)
+		bytes += strlen(paths[i]) + 1;
+	packed = lp_xrealloc(NULL, 1, bytes);
+	text = (char *)(packed + n);
+	for (size_t i = 0; i < n; i++) {
+		size_t len = strlen(paths[i]) + 1;
+
+		packed[i] = memcpy(text, paths[i], len);
+		text += len;
+	}
+	return packed;
+}
+
 void lp_applied_paths(struct lp_tree *t, struct lp_applied *out)
 {
 	size_t n = 0;
@@ -117,10 +136,15 @@ void lp_applied_paths(struct lp_tree *t, struct lp_applied *out)
 		else
 			t->changed[n++] = t->changed[i];
 	}
-	out->paths = t->changed;
+	for (size_t i = 0; i < n; i++)
+		out->removed += lp_index_get(t->index, t->changed[i]) == NULL;
+	out->paths = n > 0 ? pack(t->changed, n) : NULL;
 	out->n_paths = out->files = n;
+	t->n_changed = n;
+	lp_was_changed_back(t, 0);
+	free(t->changed);
 	t->changed = NULL;
-	t->n_changed = t->cap_changed = 0;
+	t->cap_changed = 0;
 }
 
 /* Says in the log what was done, by which it counts. */
@@ -132,7 +156,7 @@ static int log_commit(struct lp_tree *t, uint64_t revision, struct lp_err *err)
 				       .n_rows = t->n_rows};
 
 	lp_rows_end(&t->rows, 0, &batch);
-	return lp_owned_append(t, &t->rows, err);
+	return lp_owned_append(t, &t->rows, t->n_rows, err);
 }
 
 /* Whether all that happens is that one file takes the place of another, or of nothing. */

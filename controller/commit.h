@@ -65,11 +65,13 @@ int lp_journal_late(struct lp_tree *t, uint64_t revision, struct lp_err *err) LP
 int lp_journal_write_late(struct lp_tree *t) LP_MUST_USE;
 int lp_journal_read(struct lp_journal *j, int dir_fd) LP_MUST_USE;
 void lp_journal_free(struct lp_journal *j);
-void lp_journal_recover(struct lp_tree *t);
+int lp_journal_recover(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
 
 /* undo.c: takes back on disk what was done of operations; what they replaced is in stage_fd. What
  * the app has put there meanwhile stays, and what cannot be taken back is seen when the files are
- * next compared with the index. op: of one. */
+ * next compared with the index. op: of one. rename_back: one thing, from a name below the staging
+ * area to a path; renameat2's flags; 0 or -errno. */
+int lp_stage_rename_back(struct lp_tree *t, const char *from, const char *path, unsigned flags);
 void lp_undo_all(struct lp_tree *t, const struct lp_staged *ops, size_t n);
 void lp_undo_op(struct lp_tree *t, const struct lp_staged *ops, size_t number);
 void lp_undo_keep(struct lp_tree *t, uint64_t revision, uint64_t bytes);

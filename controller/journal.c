@@ -197,21 +197,30 @@ void lp_journal_free(struct lp_journal *j)
 	lp_buf_finish(&j->bytes);
 }
 
-void lp_journal_recover(struct lp_tree *t)
+int lp_journal_recover(struct lp_tree *t, struct lp_err *err)
 {
 	struct lp_journal j = {0};
-	int r;
+	int fd = lp_open_beneath(t->state_fd, LP_STAGE_DIR, O_RDONLY | O_DIRECTORY, 0), r;
 
-	t->stage_fd = lp_open_beneath(t->state_fd, LP_STAGE_DIR, O_RDONLY | O_DIRECTORY, 0);
-	if (t->stage_fd < 0) {
-		t->stage_fd = -1;
-		return;
-	}
+	if (lp_step_is_not_ours(fd))
+		return 0;
+	if (fd < 0)
+		return lp_err_set(err, -fd, "cannot open '%s/%s'", LP_STATE_DIR, LP_STAGE_DIR);
+	t->stage_fd = fd;
 	r = lp_journal_read(&j, t->stage_fd);
+	/* What it replaced is here, and nowhere else. */
+	if (r < 0 && r != -ENODATA) {
+		lp_journal_free(&j);
+		return lp_err_set(err, -r,
+				  "'%s/%s/%s' cannot be read, and without it a changeset that was "
+				  "not finished cannot be taken back",
+				  LP_STATE_DIR, LP_STAGE_DIR, LP_JOURNAL_NAME);
+	}
 	if (r == 0 && j.id == t->commit_id && j.is_complete)
 		lp_undo_keep(t, j.revision, j.undo_bytes);
 	else if (r == 0 && j.id != t->commit_id)
 		lp_undo_all(t, j.ops, j.n_ops);
 	lp_journal_free(&j);
 	lp_stage_wipe(t);
+	return 0;
 }

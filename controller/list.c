@@ -108,14 +108,14 @@ static void add_entry(struct listing *l, struct lp_node *node, int dir_fd, const
 }
 
 /* What the index has and the directory has not was removed by the app. */
-static void drop_missing(struct lp_tree *t, struct lp_node *node)
+static void drop_missing(struct lp_tree *t, struct lp_node *node, bool keep)
 {
 	for (uint32_t i = lp_node_count(node); i-- > 0;) {
 		struct lp_node *child = lp_node_at(node, i);
 
 		if (child->mark & LP_MARK_SEEN)
 			child->mark &= LP_MARK_SIG;
-		else
+		else if (!keep)
 			lp_node_remove(t->index, child);
 	}
 }
@@ -145,10 +145,11 @@ int lp_tree_list(struct lp_tree *t, const char *path,
 		if (cause != ENOENT && cause != ENOTDIR && cause != ELOOP)
 			return lp_err_set(err, cause, "%s: cannot be listed", path);
 	}
-	while (dir && (e = readdir(dir)))
+	while (dir && (errno = 0, e = readdir(dir)))
 		add_entry(l, node, dirfd(dir), e->d_name);
+	/* What was not seen because of an error is not gone. */
 	if (node)
-		drop_missing(t, node);
+		drop_missing(t, node, dir && errno != 0);
 	flush(l, false);
 	if (dir)
 		(void)closedir(dir);

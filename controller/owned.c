@@ -19,8 +19,11 @@
 #define LOG_NAME       "owned"
 #define LOG_NEW_NAME   "owned.new"
 #define LOG_MAX_BYTES  ((size_t)1 << 30)
-#define LOG_SLACK      ((size_t)1024 * 1024)
 #define ROWS_PER_BATCH 4096
+
+/* The log has that many rows more than twice as many as there are entries before it is written
+ * anew. */
+#define ROWS_SLACK 8192
 
 /* The signatures that the log names, while the tree is being opened: a node's mark is the number of
  * its own, from 1. */
@@ -153,7 +156,8 @@ struct writer {
 	struct lp_tree *t;
 	int fd;
 	struct lp_buf buf;
-	uint64_t n_rows;
+	uint64_t n_rows; /* of the batch */
+	uint64_t rows;   /* of all before */
 	size_t written;
 };
 
@@ -169,6 +173,7 @@ static int flush(struct writer *w)
 	r = lp_write_all(w->fd, w->buf.data, w->buf.len);
 	w->written += w->buf.len;
 	w->buf.len = 0;
+	w->rows += w->n_rows;
 	w->n_rows = 0;
 	return r;
 }
@@ -236,34 +241,52 @@ static int rewrite(struct lp_tree *t, struct opening *o)
 	lp_buf_finish(&w.buf);
 	if (r == 0 && renameat(t->state_fd, LOG_NEW_NAME, t->state_fd, LOG_NAME) < 0)
 		r = -errno;
-	if (r < 0)
+	if (r < 0) {
+		/* On a full disk, too. */
+		(void)unlinkat(t->state_fd, LOG_NEW_NAME, 0);
 		return r;
+	}
 	lp_auto_close(&t->log_fd);
 	t->log_fd = lp_take_fd(&fd);
 	t->log_bytes = w.written;
-	t->log_max_bytes = 4 * t->log_bytes + LOG_SLACK;
+	t->log_rows = w.rows;
+	t->log_torn = false;
 	return 0;
 }
 
-int lp_owned_append(struct lp_tree *t, const struct lp_buf *batch, struct lp_err *err)
+int lp_owned_append(struct lp_tree *t, const struct lp_buf *batch, uint64_t n_rows,
+		    struct lp_err *err)
 {
 	int r = lp_write_all(t->log_fd, batch->data, batch->len);
 
 	if (r == 0) {
 		t->log_bytes += batch->len;
+		t->log_rows += n_rows;
 		return 0;
 	}
 	/* Half a batch would hide all that come after it. */
-	if (ftruncate(t->log_fd, (off_t)t->log_bytes) < 0)
-		t->log_max_bytes = 0;
+	t->log_torn = ftruncate(t->log_fd, (off_t)t->log_bytes) < 0;
 	return lp_err_set(err, -r, "%s/%s: cannot be written", LP_STATE_DIR, LOG_NAME);
 }
 
 int lp_owned_make_room(struct lp_tree *t, struct lp_err *err)
 {
-	int r = t->log_bytes > t->log_max_bytes ? rewrite(t, NULL) : 0;
+	int r = t->log_torn || t->log_bytes > LOG_MAX_BYTES / 2 ? rewrite(t, NULL) : 0;
 
 	return r < 0 ? lp_err_set(err, -r, "%s/%s: cannot be written", LP_STATE_DIR, LOG_NAME) : 0;
+}
+
+void lp_owned_tidy(struct lp_tree *t)
+{
+	const uint64_t count = lp_index_count(t->index);
+
+	/* As many rows were added since the last time as there are to look at now, so that it costs
+	 * no more than the changes themselves. */
+	if (t->log_rows <= 2 * count + ROWS_SLACK)
+		return;
+	/* When it fails the log is only longer; not again before as many changes. */
+	if (rewrite(t, NULL) < 0)
+		t->log_rows = count;
 }
 
 int lp_owned_lock(struct lp_tree *t, struct lp_err *err)
@@ -289,7 +312,9 @@ int lp_state_read(int dir_fd, const char *name, size_t max, struct lp_buf *out)
 		return fd;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	return S_ISREG(st.st_mode) ? lp_read_all(fd, out) : 0;
+	if (!S_ISREG(st.st_mode))
+		return 0;
+	return (uint64_t)st.st_size > max ? -EFBIG : lp_read_all(fd, out);
 }
 
 int lp_owned_read(struct lp_tree *t, struct lp_err *err)

@@ -104,7 +104,7 @@ static int check_base(struct lp_tree *t, struct lp_patch *p, struct lp_node *n)
 			       : -ESTALE;
 	}
 	n->mark = mark;
-	if (!lp_node_chunks(n)) {
+	if (!lp_node_chunks(n) && e.size >= LP_CHUNKED_MIN_BYTES) {
 		struct lp_chunks *chunks = lp_hasher_chunks(t->data_hasher);
 
 		lp_node_set_chunks(n, chunks);

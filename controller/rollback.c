@@ -39,7 +39,8 @@ static int log_before(struct lp_tree *t, struct lp_journal *j, struct lp_err *er
 	free(rows);
 	batch.n_rows = n;
 	lp_rows_end(&t->rows, 0, &batch);
-	return r < 0 ? lp_err_set(err, -r, "cannot take back") : lp_owned_append(t, &t->rows, err);
+	return r < 0 ? lp_err_set(err, -r, "cannot take back")
+		     : lp_owned_append(t, &t->rows, n, err);
 }
 
 /* What is at a node and below counts as changed. */

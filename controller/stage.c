@@ -67,7 +67,7 @@ void lp_tree_drop(struct lp_tree *t)
 		return;
 	for (size_t i = 0; i < t->n_ops; i++)
 		lp_staged_finish(&t->ops[i]);
-	t->trim = t->trim || t->n_ops > 1000;
+	t->churn += t->n_ops;
 	if (t->cap_ops > 1000) {
 		free(t->ops);
 		t->ops = NULL;
@@ -318,10 +318,13 @@ int lp_tree_op(struct lp_tree *t, const struct lp_wire_op *op, struct lp_err *er
 	else if (op->kind == LP_KIND_DIR)
 		t->ops_bytes += sizeof(struct lp_stage_dir) + TEXT_OVERHEAD;
 	if (t->ops_bytes > OPS_MAX_BYTES)
-		return lp_err_say(err, E2BIG,
-				  "%.200s: the changeset is too large: its operations alone take "
-				  "more than %zu MiB; begin with a part of the directory",
-				  (const char *)op->path.p, OPS_MAX_BYTES >> 20);
+		return lp_err_say(
+			err, E2BIG,
+			"%.*s: the changeset is too large: its operations alone take "
+			"more than %zu MiB; name in .livepushignore what the app does not "
+			"need, or begin with a part of the directory",
+			(int)(op->path.len < 200 ? op->path.len : 200), (const char *)op->path.p,
+			OPS_MAX_BYTES >> 20);
 	lp_grow(&t->ops, &t->cap_ops, t->n_ops + 1, sizeof(*t->ops));
 	s = &t->ops[t->n_ops++];
 	*s = (struct lp_staged){

@@ -12,6 +12,8 @@
 /* Set on nodes while they are being taken: something of the app is at or below it. */
 #define MARK_FOREIGN LP_MARK_SEEN
 
+#define TAKE_TRIES 8
+
 static mode_t format_of(const struct lp_node *n)
 {
 	return n->e.kind == LP_KIND_DIR ? S_IFDIR : n->e.kind == LP_KIND_LINK ? S_IFLNK : S_IFREG;
@@ -30,14 +32,14 @@ static int open_dir(struct lp_tree *t, const char *path, const struct lp_node *d
 	return fd;
 }
 
-/* Whether a directory holds only what the index has there: 1, 0 or -errno. One that is gone, or
- * that the app replaced, holds nothing of interest. */
-static int is_all_ours(struct lp_tree *t, const char *path, const struct lp_node *dir)
+/* Whether a directory, opened as fd (taken; or why it could not be), holds only what the index has
+ * there: 1, 0 or -errno. One that is gone, or that the app replaced, holds nothing of interest. */
+static int is_all_ours(int fd, const struct lp_node *dir)
 {
-	int fd = open_dir(t, path, dir);
 	DIR *stream = fd < 0 ? NULL : fdopendir(fd);
 	bool ours = true;
 	struct dirent *e;
+	int r;
 
 	if (fd < 0)
 		return lp_step_is_not_ours(fd) ? 1 : fd;
@@ -45,7 +47,7 @@ static int is_all_ours(struct lp_tree *t, const char *path, const struct lp_node
 		lp_auto_close(&fd);
 		return -ENOMEM;
 	}
-	while (ours && (e = readdir(stream))) {
+	while (ours && (errno = 0, e = readdir(stream))) {
 		const struct lp_node *child;
 		struct stat st;
 
@@ -60,8 +62,10 @@ static int is_all_ours(struct lp_tree *t, const char *path, const struct lp_node
 			ours = fstatat(dirfd(stream), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 			       (st.st_mode & S_IFMT) == format_of(child);
 	}
+	/* What cannot be read to its end may hold anything. */
+	r = ours && errno != 0 ? -errno : ours;
 	(void)closedir(stream);
-	return ours;
+	return r;
 }
 
 static void mark_foreign(struct lp_node *top, struct lp_node *n)
@@ -72,7 +76,8 @@ static void mark_foreign(struct lp_node *top, struct lp_node *n)
 
 /* Where taken things go: names below the staging area. */
 struct place {
-	size_t top_len; /* of the path of what is taken */
+	size_t top_len;    /* of the path of what is taken */
+	int64_t looked_ns; /* lp_sig_now when it was looked at */
 	char old[LP_STAGE_NAME_BYTES];
 };
 
@@ -137,17 +142,86 @@ static int look(struct lp_tree *t, struct lp_node *top)
 			continue;
 		if (lp_node_path(n, path, sizeof(path)) < 0)
 			return -ENAMETOOLONG;
-		r = is_all_ours(t, path, n);
+		r = is_all_ours(open_dir(t, path, n), n);
 		if (r == 0)
 			mark_foreign(top, n);
 	}
 	return r < 0 ? r : 0;
 }
 
+/* Whether the app made something in a directory between the look and its being taken: 1, 0 or
+ * -errno. Only directories that changed since the look are read again. */
+static int came_along(struct lp_tree *t, const struct place *p, const struct lp_node *top,
+		      int64_t looked_ns)
+{
+	char path[LP_PATH_MAX_BYTES + 1];
+	int r = 1;
+
+	for (const struct lp_node *n = top; n && r == 1; n = lp_node_next(top, n)) {
+		LP_AUTO_FREE char *at = NULL;
+		struct stat st;
+		int fd;
+
+		if (n->e.kind != LP_KIND_DIR)
+			continue;
+		if (lp_node_path(n, path, sizeof(path)) < 0)
+			return -ENAMETOOLONG;
+		at = lp_xasprintf("%s%s", p->old, path + p->top_len);
+		fd = lp_open_beneath(t->stage_fd, at, O_RDONLY | O_DIRECTORY, 0);
+		if (fd == -EACCES)
+			continue; /* nor could the app make anything there */
+		/* The rename itself changed the first one. */
+		if (fd >= 0 && n != top && fstat(fd, &st) == 0 &&
+		    lp_sig_is_settled(lp_sig_ctime(&st), looked_ns))
+			lp_auto_close(&fd);
+		else
+			r = is_all_ours(fd, n);
+	}
+	return r < 0 ? r : !r;
+}
+
+/* Puts a directory back that was taken with something of the app in it. */
+static int bring_back(struct lp_tree *t, const struct place *p, const char *path)
+{
+	LP_AUTO_FREE char *from = lp_xasprintf("%s%s", p->old, path + p->top_len);
+	int r = lp_stage_rename_back(t, from, path, RENAME_NOREPLACE);
+
+	/* The app made it anew: then all is taken back, by which both become one. */
+	return r == -EEXIST ? -EBUSY : r;
+}
+
+/* Takes one node, or with a directory that stays, makes the place for what is ours in it. Returns 0
+ * or -errno. */
+static int take_node(struct lp_tree *t, const struct place *p, struct lp_node *n, const char *path)
+{
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < TAKE_TRIES; i++) {
+		int64_t looked_ns = lp_sig_now();
+
+		/* Whoever comes here again looks again; the first look was at all of it. */
+		if (i > 0)
+			r = look(t, n);
+		if (r == 0 && n->mark & MARK_FOREIGN)
+			return make_place(t, p, path);
+		if (r == 0)
+			r = take_one(t, p, path, n);
+		if (lp_step_is_not_ours(r))
+			return 0;
+		if (r == 0 && n->e.kind == LP_KIND_DIR)
+			r = came_along(t, p, n, i > 0 ? looked_ns : p->looked_ns);
+		if (r <= 0)
+			return r;
+		lp_tree_forget_parent(t);
+		r = bring_back(t, p, path);
+	}
+	return r < 0 ? r : -EBUSY;
+}
+
 int lp_take(struct lp_tree *t, struct lp_node *top, size_t number, struct lp_err *err)
 {
 	char path[LP_PATH_MAX_BYTES + 1];
-	struct place place;
+	struct place place = {.looked_ns = lp_sig_now()};
 	struct lp_node *n = top;
 	int r = lp_node_path(top, path, sizeof(path));
 
@@ -156,15 +230,11 @@ int lp_take(struct lp_tree *t, struct lp_node *top, size_t number, struct lp_err
 	if (r == 0)
 		r = look(t, top);
 	while (r == 0 && n) {
-		bool stays = n->mark & MARK_FOREIGN;
-
 		r = lp_node_path(n, path, sizeof(path));
 		if (r == 0)
-			r = stays ? make_place(t, &place, path) : take_one(t, &place, path, n);
-		if (!stays && lp_step_is_not_ours(r))
-			r = 0;
+			r = take_node(t, &place, n, path);
 		if (r == 0)
-			n = stays ? lp_node_next(top, n) : lp_node_after(top, n);
+			n = n->mark & MARK_FOREIGN ? lp_node_next(top, n) : lp_node_after(top, n);
 	}
 	lp_tree_forget_parent(t);
 	if (r < 0)

@@ -10,17 +10,53 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* After fewer operations there is little to give back. */
+#define CHURN_MIN 1000
+
+/* Makes the index anew. What a large changeset took lies between what stays, and no page of it
+ * would go back to the system. */
+static void compact(struct lp_tree *t)
+{
+	struct lp_index *to = lp_index_create_lean();
+	struct lp_node *root = lp_index_get(t->index, ""), *above = root;
+	struct lp_node *dir = lp_index_get(to, ""); /* what is above, there */
+
+	for (struct lp_node *n = lp_node_next(root, root); n; n = lp_node_next(root, n)) {
+		const struct lp_entry e = lp_node_entry(n);
+		struct lp_node *copy;
+
+		for (; above != n->parent; above = above->parent)
+			dir = dir->parent;
+		copy = lp_node_put(to, dir, n->name, &e, NULL);
+		copy->mark = n->mark;
+		lp_node_set_chunks(copy, lp_node_chunks(n));
+		if (e.kind == LP_KIND_DIR) {
+			above = n;
+			dir = copy;
+		}
+	}
+	lp_index_destroy(t->index);
+	t->index = to;
+}
+
+static void give_back(struct lp_tree *t)
+{
+	if (t->churn < CHURN_MIN)
+		return;
+	if (t->churn > lp_index_count(t->index) / 4)
+		compact(t);
+	t->churn = 0;
+	(void)malloc_trim(0);
+}
+
 void lp_tree_tidy(struct lp_tree *t)
 {
 	lp_partial_expire(t);
 	lp_undo_prune(t, false);
-	/* So that the next changeset need not. */
-	if (lp_stage_open_area(t, NULL) < 0)
-		return; /* it will say why */
-	if (t->trim) {
-		t->trim = false;
-		(void)malloc_trim(0);
-	}
+	lp_owned_tidy(t);
+	/* So that the next changeset need not; if it fails, that one will say why. */
+	(void)!lp_stage_open_area(t, NULL);
+	give_back(t);
 }
 
 void lp_tree_give_room(struct lp_tree *t)
@@ -52,16 +88,19 @@ static int read_state(struct lp_tree *t, struct lp_err *err)
 		r = lp_owned_read(t, err);
 	if (r == 0)
 		r = lp_undo_open(t, err);
+	if (r == 0)
+		r = lp_journal_recover(t, err);
 	if (r < 0)
 		return r;
-	lp_journal_recover(t);
 	(void)unlinkat(t->state_fd, LP_PARTIAL_NAME, 0);
 	r = lp_owned_check(t, err);
 	if (r == 0)
 		r = lp_stage_open_area(t, err);
-	t->trim = true;
+	if (r < 0)
+		return r;
+	t->churn = SIZE_MAX;
 	lp_tree_tidy(t);
-	return r;
+	return 0;
 }
 
 int lp_tree_open(struct lp_tree **out, const char *path, struct lp_err *err)
@@ -92,6 +131,7 @@ void lp_tree_close(struct lp_tree *t)
 		return;
 	lp_undo_settle(t);
 	lp_tree_drop(t);
+	lp_tree_verify_end(t);
 	lp_partial_drop(t);
 	lp_owned_forget(t);
 	lp_stage_dirs_finish(t);

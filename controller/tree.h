@@ -53,10 +53,13 @@ void lp_tree_tidy(struct lp_tree *t);
 void lp_tree_give_room(struct lp_tree *t);
 
 /* What a commit did. paths: files and links that were put, changed in mode or removed (not
- * directories, and not what was there already), sorted; owned by the caller (lp_applied_finish). */
+ * directories, and not what was there already), sorted, in one piece of memory; owned by the caller
+ * (lp_applied_finish).
+ * removed: how many of them are not there any more. */
 struct lp_applied {
 	uint64_t revision;
 	uint64_t files;
+	uint64_t removed;
 	uint64_t bytes;
 	struct lp_digest root;
 	char **paths;
@@ -78,9 +81,11 @@ int lp_tree_rollback(struct lp_tree *t, uint64_t revision, struct lp_applied *ou
 		     struct lp_err *err) LP_MUST_USE;
 size_t lp_tree_kept(const struct lp_tree *t, uint64_t *oldest);
 
-/* Reads all files again and compares them with the index, which learns what they are. paths: the
- * first of those that differ or are gone (owned by the caller: lp_verified_finish). stop: asked now
- * and then whether to give up; then -ECANCELED. */
+/* Reads all files again and compares them with the index, which learns what they are. begin: anew,
+ * even when that is under way. turn: goes on for about so long, at least with one step, while
+ * nothing of a changeset is staged; returns true when it is done, and then what was found. end:
+ * gives up. paths: the first of those that differ or are gone (owned by the caller:
+ * lp_verified_finish). */
 #define LP_VERIFIED_PATHS_MAX 64
 struct lp_verified {
 	uint64_t files;
@@ -90,8 +95,10 @@ struct lp_verified {
 	char *paths[LP_VERIFIED_PATHS_MAX];
 	size_t n_paths;
 };
-int lp_tree_verify(struct lp_tree *t, struct lp_verified *out, bool (*stop)(void *ctx),
-		   void *ctx) LP_MUST_USE;
+void lp_tree_verify_begin(struct lp_tree *t);
+bool lp_tree_verify_turn(struct lp_tree *t, uint64_t budget_us,
+			 struct lp_verified *out) LP_MUST_USE;
+void lp_tree_verify_end(struct lp_tree *t);
 void lp_verified_finish(struct lp_verified *v);
 
 /* What the tree holds at a directory, for LISTING: calls emit with at most 1000 entries at a time;

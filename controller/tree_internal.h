@@ -16,12 +16,16 @@
 #define LP_STAGE_PATH_BYTES (LP_PATH_MAX_BYTES + LP_STAGE_NAME_BYTES)
 #define LP_STAGE_LEVELS     32
 
+/* The chunks of smaller files are not kept: reading one costs less than they do. */
+#define LP_CHUNKED_MIN_BYTES ((uint64_t)1024 * 1024)
+
 /* Of lp_node.mark: a hash of the file's signature when its digest was taken, 0: unknown; and
  * whether a listing saw the entry. */
 #define LP_MARK_SIG  0x7fffffffu
 #define LP_MARK_SEEN 0x80000000u
 
 struct lp_patch;
+struct lp_verifying;
 struct opening;
 
 /* One operation of the changeset under way. Its number among them is the name of what is staged for
@@ -102,7 +106,7 @@ struct lp_tree {
 	int undo_fd;             /* LP_STATE_DIR/undo */
 	int log_fd;              /* LP_STATE_DIR/owned */
 	size_t log_bytes;        /* its length */
-	size_t log_max_bytes;    /* beyond, it is written anew */
+	uint64_t log_rows;       /* in it */
 	struct opening *opening; /* owned.c's, while the tree is being opened */
 	struct lp_index *index;
 	uint64_t revision;
@@ -125,6 +129,7 @@ struct lp_tree {
 	uint64_t undo_bytes; /* of what it replaced */
 	int64_t begun_ns;    /* lp_sig_now */
 	int journal_fd;
+	bool log_torn;      /* the log ends in half a batch, and must be written anew */
 	bool is_single;     /* one file for another: a rename, which needs no journal to be whole */
 	struct lp_buf late; /* the journal of the last such commit, whose staging area still is
 			     * that; empty: none */
@@ -139,12 +144,13 @@ struct lp_tree {
 	size_t n_changed;
 	size_t cap_changed;
 	mode_t umask; /* of the process */
-	bool trim;    /* memory that a large changeset took goes back */
+	size_t churn; /* operations since memory was last given back */
 	/* The large file whose content is under way: the last of ops. */
 	int data_fd; /* -1: none */
 	uint64_t data_left;
 	struct lp_hasher *data_hasher;
 	struct lp_partial partial;
+	struct lp_verifying *verifying; /* verify.c's; NULL: it is not under way */
 	/* The directory that was used last; most operations are neighbours. */
 	char *parent_path; /* owned; NULL: none */
 	int parent_fd;
@@ -215,13 +221,16 @@ uint64_t lp_sig_boot(void);
 
 /* owned.c: the log of what the workspace owns. lock: for this process. read: fills the index and
  * the id of the last commit; check: compares it with the files and writes the log anew. append:
- * adds a batch, wholly or not at all. make_room: writes it anew when it has become long. */
+ * adds a batch of n_rows, wholly or not at all. make_room: writes it anew when nothing can be added
+ * any more. tidy: does so when most of it has been overtaken. */
 int lp_owned_lock(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
 int lp_owned_read(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
 int lp_owned_check(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
 void lp_owned_forget(struct lp_tree *t);
 int lp_owned_make_room(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
-int lp_owned_append(struct lp_tree *t, const struct lp_buf *batch, struct lp_err *err) LP_MUST_USE;
+int lp_owned_append(struct lp_tree *t, const struct lp_buf *batch, uint64_t n_rows,
+		    struct lp_err *err) LP_MUST_USE;
+void lp_owned_tidy(struct lp_tree *t);
 
 /* Reads a file of the state; what is no file, or not there, is empty. */
 int lp_state_read(int dir_fd, const char *name, size_t max, struct lp_buf *out) LP_MUST_USE;

@@ -32,7 +32,7 @@ static bool is_still_staged(const struct lp_tree *t, const struct lp_staged *ops
 	return !path || fstatat(t->stage_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-static int rename_back(struct lp_tree *t, const char *from, const char *path, unsigned flags)
+int lp_stage_rename_back(struct lp_tree *t, const char *from, const char *path, unsigned flags)
 {
 	LP_AUTO_FREE char *above = lp_xstrndup(from, lp_path_dir_len(from));
 	LP_AUTO_CLOSE int inner = -1;
@@ -77,7 +77,7 @@ static char **names_in(const struct lp_tree *t, const char *path, size_t *n)
  * into it. Depth is bounded by the length of paths. NOLINTNEXTLINE(misc-no-recursion) */
 static void put_back(struct lp_tree *t, const char *from, const char *path)
 {
-	int r = rename_back(t, from, path, RENAME_NOREPLACE);
+	int r = lp_stage_rename_back(t, from, path, RENAME_NOREPLACE);
 	char **names;
 	size_t n;
 
@@ -121,9 +121,9 @@ static void put_file_back(struct lp_tree *t, const char *old, const char *path)
 	LP_AUTO_FREE char *copy = lp_xasprintf("%s.back", old);
 
 	if (lp_step_link(t->stage_fd, old, t->stage_fd, copy) == 0)
-		(void)rename_back(t, copy, path, 0);
+		(void)lp_stage_rename_back(t, copy, path, 0);
 	else
-		(void)rename_back(t, old, path, 0);
+		(void)lp_stage_rename_back(t, old, path, 0);
 	(void)unlinkat(t->stage_fd, copy, 0);
 }
 

@@ -352,52 +352,6 @@ static void lost__goes_on_where_it_stopped(void **state)
 	}
 }
 
-static bool always(void *ctx)
-{
-	(void)ctx;
-	return true;
-}
-
-static void verify__finds_what_changed(void **state)
-{
-	struct lp_verified v;
-	struct lp_digest before, after;
-
-	(void)state;
-	put_old();
-	assert_int_equal(RIG_APPLY(&rig, op_dir("d", 0755), op_file("d/f", "f", 0644),
-				   op_file("d/g", "g", 0644), op_link("l", "d/f"),
-				   op_dir("e", 0755), op_file("e/h", "h", 0644)),
-			 0);
-	before = lp_tree_root(rig.tree);
-	assert_int_equal(lp_tree_verify(rig.tree, &v, NULL, NULL), 0);
-	assert_int_equal(v.drifted, 0);
-	assert_int_equal(v.files, 4);
-	assert_int_equal(v.bytes, BYTES + 3);
-	assert_memory_equal(&v.root, &before, sizeof(before));
-	lp_verified_finish(&v);
-	app_write(&rig, "d/f", "other");
-	app_write(&rig, "d/own", "of the app");
-	app_remove(&rig, "d/g");
-	app_remove(&rig, "e");
-	app_write(&rig, "e", "file now");
-	assert_int_equal(lp_tree_verify(rig.tree, &v, always, NULL), -ECANCELED);
-	lp_verified_finish(&v);
-	assert_int_equal(lp_tree_verify(rig.tree, &v, NULL, NULL), 0);
-	assert_int_equal(v.drifted, 3);
-	assert_int_equal(v.n_paths, 3);
-	assert_string_equal(v.paths[0], "d/f");
-	assert_string_equal(v.paths[1], "d/g");
-	assert_string_equal(v.paths[2], "e");
-	after = lp_tree_root(rig.tree);
-	assert_memory_equal(&v.root, &after, sizeof(after));
-	assert_false(lp_digest_equal(&before, &after));
-	lp_verified_finish(&v);
-	assert_int_equal(lp_tree_verify(rig.tree, &v, NULL, NULL), 0);
-	assert_int_equal(v.drifted, 0);
-	lp_verified_finish(&v);
-}
-
 static void undo__is_bounded(void **state)
 {
 	uint64_t oldest;
@@ -443,7 +397,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(patch__leaves_other_names_of_the_file_alone, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(lost__goes_on_where_it_stopped, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(verify__finds_what_changed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(undo__is_bounded, set_up, tear_down),
 	};
 

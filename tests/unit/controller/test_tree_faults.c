@@ -242,6 +242,34 @@ static void commit__does_all_or_nothing_when_a_call_fails(void **state)
 	assert_true(failed > 50);
 }
 
+/* Does it in a process of its own, which is killed before its call number `at`, and opens the tree
+ * again. Returns whether the process came to its end instead, which has to be a good one. */
+static bool ends_before(struct rig *r, size_t at, int (*act)(struct rig *r))
+{
+	int status;
+	pid_t pid;
+
+	/* The lock goes with the process. */
+	lp_tree_close(r->tree);
+	r->tree = NULL;
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (lp_tree_open(&r->tree, r->dir, &r->err) < 0)
+			_exit(2);
+		faults_arm(at, 0);
+		_exit(act(r) < 0 ? 3 : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status))
+		assert_int_equal(WEXITSTATUS(status), 0);
+	else
+		assert_int_equal(WTERMSIG(status), SIGKILL);
+	assert_int_equal(lp_tree_open(&r->tree, r->dir, &r->err), 0);
+	assert_true(at < CALLS_MAX);
+	return WIFEXITED(status);
+}
+
 static void commit__does_all_or_nothing_when_killed(void **state)
 {
 	LP_AUTO_FREE char *old = NULL, *new = NULL;
@@ -253,28 +281,9 @@ static void commit__does_all_or_nothing_when_killed(void **state)
 	for (size_t at = 1; !ended; at++) {
 		LP_AUTO_FREE char *now = NULL;
 		struct rig r;
-		int status;
-		pid_t pid;
 
 		set_up_old(&r);
-		/* The lock goes with the process. */
-		lp_tree_close(r.tree);
-		r.tree = NULL;
-		pid = fork();
-		assert_true(pid >= 0);
-		if (pid == 0) {
-			if (lp_tree_open(&r.tree, r.dir, &r.err) < 0)
-				_exit(2);
-			faults_arm(at, 0);
-			_exit(change(&r) < 0 ? 3 : 0);
-		}
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		ended = WIFEXITED(status);
-		if (ended)
-			assert_int_equal(WEXITSTATUS(status), 0);
-		else
-			assert_int_equal(WTERMSIG(status), SIGKILL);
-		assert_int_equal(lp_tree_open(&r.tree, r.dir, &r.err), 0);
+		ended = ends_before(&r, at, change);
 		now = state_of(&r);
 		kills += !ended;
 		finished += strcmp(now, new) == 0;
@@ -285,7 +294,6 @@ static void commit__does_all_or_nothing_when_killed(void **state)
 		expect_state(&r, new, "again", at);
 		assert_int_equal(rig_staged(&r), 0);
 		rig_close(&r);
-		assert_true(at < CALLS_MAX);
 	}
 	assert_true(kills > 50);
 	assert_true(finished > 1); /* killed behind the point from which it counts, too */
@@ -311,6 +319,11 @@ static struct lp_digest listed_digest(struct rig *r, const char *name)
 	return found;
 }
 
+static int save_new(struct rig *r)
+{
+	return RIG_APPLY(r, op_file("f", "new", 0644));
+}
+
 /* The usual save has no journal while it is done: what is there is the old file or the new one, and
  * the tree never claims to hold what it does not. */
 static void commit__of_one_file_is_whole_when_killed(void **state)
@@ -320,29 +333,14 @@ static void commit__of_one_file_is_whole_when_killed(void **state)
 
 	(void)state;
 	for (size_t at = 1; !ended; at++) {
-		const struct lp_wire_op save = op_file("f", "new", 0644);
 		struct lp_digest none = {{0}}, is, said;
 		struct lp_applied done;
 		struct rig r;
-		int status;
-		pid_t pid;
 
 		rig_open(&r);
 		assert_int_equal(RIG_APPLY(&r, op_file("f", "old", 0644)), 0);
-		lp_tree_close(r.tree);
-		r.tree = NULL;
-		pid = fork();
-		assert_true(pid >= 0);
-		if (pid == 0) {
-			if (lp_tree_open(&r.tree, r.dir, &r.err) < 0)
-				_exit(2);
-			faults_arm(at, 0);
-			_exit(rig_apply(&r, &save, 1) < 0 ? 3 : 0);
-		}
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		ended = WIFEXITED(status);
+		ended = ends_before(&r, at, save_new);
 		kills += !ended;
-		assert_int_equal(lp_tree_open(&r.tree, r.dir, &r.err), 0);
 		is = app_digest(&r, "f");
 		said = listed_digest(&r, "f");
 		if (!lp_digest_equal(&said, &none))
@@ -356,11 +354,10 @@ static void commit__of_one_file_is_whole_when_killed(void **state)
 			}
 			lp_applied_finish(&done);
 		}
-		assert_int_equal(rig_apply(&r, &save, 1), 0);
+		assert_int_equal(save_new(&r), 0);
 		assert_string_equal(app_reads(&r, "f"), "new");
 		assert_int_equal(rig_staged(&r), 0);
 		rig_close(&r);
-		assert_true(at < CALLS_MAX);
 	}
 	assert_true(kills > 5);
 	assert_true(finished > taken_back); /* killed before its journal was written, too */
@@ -392,6 +389,15 @@ static void rollback__brings_the_old_state_back(void **state)
 	rig_close(&r);
 }
 
+static int roll_back(struct rig *r)
+{
+	struct lp_applied done;
+	int e = lp_tree_rollback(r->tree, 9, &done, &r->err);
+
+	lp_applied_finish(&done);
+	return e;
+}
+
 static void rollback__does_all_or_nothing_when_killed(void **state)
 {
 	LP_AUTO_FREE char *old = NULL, *new = NULL;
@@ -402,33 +408,14 @@ static void rollback__does_all_or_nothing_when_killed(void **state)
 	for (size_t at = 1; !ended; at++) {
 		LP_AUTO_FREE char *now = NULL;
 		struct rig r;
-		int status;
-		pid_t pid;
 
 		set_up_old(&r);
 		assert_int_equal(change(&r), 0);
-		lp_tree_close(r.tree);
-		r.tree = NULL;
-		pid = fork();
-		assert_true(pid >= 0);
-		if (pid == 0) {
-			struct lp_applied done;
-
-			if (lp_tree_open(&r.tree, r.dir, &r.err) < 0)
-				_exit(2);
-			faults_arm(at, 0);
-			_exit(lp_tree_rollback(r.tree, 9, &done, &r.err) < 0 ? 3 : 0);
-		}
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		ended = WIFEXITED(status);
-		if (ended)
-			assert_int_equal(WEXITSTATUS(status), 0);
-		assert_int_equal(lp_tree_open(&r.tree, r.dir, &r.err), 0);
+		ended = ends_before(&r, at, roll_back);
 		now = state_of(&r);
 		if (strcmp(now, new) != 0)
 			expect_state(&r, old, "killed", at);
 		rig_close(&r);
-		assert_true(at < CALLS_MAX);
 	}
 }
 

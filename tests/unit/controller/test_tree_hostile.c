@@ -37,6 +37,19 @@ static int tear_down(void **state)
 	return 0;
 }
 
+/* What the app does before the next rename with that number, counted from 0. */
+static void (*before_rename)(int number);
+static int n_renames;
+
+int __real_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
+int __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
+int __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
+{
+	if (before_rename)
+		before_rename(n_renames++);
+	return __real_renameat2(from_fd, from, to_fd, to, flags);
+}
+
 /* Makes "d/e" by turns a directory and a link to one outside. */
 static void *swap(void *arg)
 {
@@ -81,6 +94,74 @@ static void commit__stays_inside_while_directories_become_links(void **state)
 	assert_string_equal(app_reads(&outside, "gone"), "safe");
 	assert_string_equal(app_reads(&outside, "sub/x"), "safe");
 	assert_int_equal(app_mode(&outside, "sub"), 0755);
+}
+
+static void write_below(int number)
+{
+	if (number == 0)
+		app_write(&rig, "d/e/log", "of the app");
+}
+
+static void write_and_make_again(int number)
+{
+	if (number == 0)
+		app_write(&rig, "d/e/log", "of the app");
+	if (number == 1) {
+		app_mkdir(&rig, "d");
+		app_write(&rig, "d/own", "of the app");
+	}
+}
+
+/* Each time that it is gone but for that. */
+static void write_always(int number)
+{
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "d/log%d", number / 2);
+	if (number % 2 == 0)
+		app_write(&rig, path, "of the app");
+}
+
+/* The app writes into a directory that was found to hold nothing of its, just before it goes. */
+static void commit__leaves_what_the_app_makes_in_what_is_deleted(void **state)
+{
+	static const struct {
+		const char *name;
+		void (*hook)(int number);
+		const char *stays[2];
+		bool fails_first;
+	} cases[] = {
+		{"a file", write_below, {"d/e/log", "d/e/log"}, false},
+		{"a file, then the directory", write_and_make_again, {"d/e/log", "d/own"}, true},
+		{"a file, and another one", write_always, {"d/log0", "d/log0"}, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < LP_COUNT_OF(cases); i++) {
+		int r;
+
+		assert_int_equal(RIG_APPLY(&rig, op_dir("d", 0755), op_dir("d/e", 0755),
+					   op_file("d/e/f", "f", 0644), op_dir("d/h", 0755),
+					   op_file("d/h/i", "i", 0644)),
+				 0);
+		n_renames = 0;
+		before_rename = cases[i].hook;
+		r = RIG_APPLY(&rig, op_delete("d"));
+		before_rename = NULL;
+		if (cases[i].fails_first != (r == -EBUSY))
+			fail_msg("%s: %d, %s", cases[i].name, r, rig.err.msg);
+		if (cases[i].fails_first) {
+			assert_non_null(strstr(rig.err.msg, "d:"));
+			assert_string_equal(app_reads(&rig, "d/e/f"), "f");
+			assert_int_equal(RIG_APPLY(&rig, op_delete("d")), 0);
+		}
+		for (size_t k = 0; k < LP_COUNT_OF(cases[i].stays); k++)
+			assert_string_equal(app_reads(&rig, cases[i].stays[k]), "of the app");
+		assert_false(app_sees(&rig, "d/e/f"));
+		assert_false(app_sees(&rig, "d/h"));
+		assert_int_equal(lp_tree_count(rig.tree), 0);
+		app_remove(&rig, "d");
+	}
 }
 
 /* The app makes the directory that is being staged: what is in both stays. */
@@ -213,7 +294,7 @@ static void commit__bears_any_order_of_operations(void **state)
 static void op__of_a_changeset_without_end_is_refused(void **state)
 {
 	static char path[4001];
-	struct lp_wire_op op;
+	struct lp_wire_op op, last;
 	size_t n = 0;
 	int r = 0;
 
@@ -222,6 +303,9 @@ static void op__of_a_changeset_without_end_is_refused(void **state)
 	for (size_t i = 200; i < sizeof(path) - 1; i += 201)
 		path[i] = '/';
 	op = op_delete(path);
+	/* A path on the wire ends where the next thing begins. */
+	last = op_delete("short-and-then-something-else");
+	last.path.len = strlen("short");
 	lp_tree_begin(rig.tree);
 	while (r == 0 && n < 1000000) {
 		r = lp_tree_op(rig.tree, &op, &rig.err);
@@ -229,6 +313,9 @@ static void op__of_a_changeset_without_end_is_refused(void **state)
 	}
 	assert_int_equal(r, -E2BIG);
 	assert_true(n > 50000 && n < 70000);
+	assert_int_equal(lp_tree_op(rig.tree, &last, &rig.err), -E2BIG);
+	assert_int_equal(strncmp(rig.err.msg, "short: ", 7), 0);
+	assert_non_null(strstr(rig.err.msg, ".livepushignore"));
 	lp_tree_drop(rig.tree);
 	assert_int_equal(RIG_APPLY(&rig, op_file("f", "x", 0644)), 0);
 }
@@ -238,6 +325,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(commit__stays_inside_while_directories_become_links,
 						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			commit__leaves_what_the_app_makes_in_what_is_deleted, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			commit__joins_a_directory_that_the_app_made_meanwhile, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(commit__shows_a_new_directory_complete, set_up,

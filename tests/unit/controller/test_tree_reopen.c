@@ -207,6 +207,77 @@ static void append__keeps_the_log_small(void **state)
 	assert_int_equal(lp_tree_count(rig.tree), 1);
 }
 
+/* Without its journal what is staged says nothing, and what it replaced would be lost. */
+static void open__keeps_what_it_cannot_take_back(void **state)
+{
+	char stage[128], journal[160];
+	struct lp_tree *tree = NULL;
+	LP_AUTO_CLOSE int fd = -1;
+
+	(void)state;
+	put_some();
+	lp_tree_close(rig.tree);
+	rig.tree = NULL;
+	(void)snprintf(stage, sizeof(stage), "%s/" LP_STATE_DIR "/stage", rig.dir);
+	(void)snprintf(journal, sizeof(journal), "%s/journal", stage);
+	(void)mkdir(stage, 0700);
+	app_write(&rig, LP_STATE_DIR "/stage/0.old", "replaced");
+	/* Beyond what a journal can be. */
+	fd = open(journal, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)3 << 30), 0);
+	assert_true(lp_tree_open(&tree, rig.dir, &rig.err) < 0);
+	assert_non_null(strstr(rig.err.msg, "stage/journal"));
+	assert_string_equal(app_reads(&rig, LP_STATE_DIR "/stage/0.old"), "replaced");
+	assert_int_equal(unlink(journal), 0);
+	rig_reopen(&rig);
+	assert_int_equal(lp_tree_revision(rig.tree), 2);
+}
+
+/* After a large changeset the log and the index are put in order; nothing of them may change. */
+static void tidy__changes_nothing_that_is_seen(void **state)
+{
+	static char paths[6000][24];
+	static struct lp_wire_op ops[6000];
+	struct lp_digest before, after;
+	size_t count;
+
+	(void)state;
+	for (size_t i = 0; i < LP_COUNT_OF(ops); i++) {
+		/* A directory and five files in it. */
+		(void)snprintf(paths[i], sizeof(paths[i]), i % 6 ? "d%04zu/f%zu" : "d%04zu", i / 6,
+			       i % 6);
+		ops[i] = i % 6 ? op_file(paths[i], paths[i], 0644) : op_dir(paths[i], 0755);
+	}
+	lp_tree_begin(rig.tree);
+	for (size_t i = 0; i < LP_COUNT_OF(ops); i++)
+		assert_int_equal(lp_tree_op(rig.tree, &ops[i], &rig.err), 0);
+	{
+		struct lp_applied done;
+
+		assert_int_equal(lp_tree_commit(rig.tree, 1, &done, &rig.err), 0);
+		assert_int_equal(done.n_paths, 5000);
+		assert_string_equal(done.paths[4999], "d0999/f5");
+		lp_applied_finish(&done);
+	}
+	before = lp_tree_root(rig.tree);
+	count = lp_tree_count(rig.tree);
+	lp_tree_tidy(rig.tree);
+	after = lp_tree_root(rig.tree);
+	assert_memory_equal(&before, &after, sizeof(before));
+	assert_int_equal(lp_tree_count(rig.tree), count);
+	assert_int_equal(lp_tree_files(rig.tree), 5000);
+	assert_string_equal(rig_list(&rig, "d0007"),
+			    "f1 file 644 o\nf2 file 644 o\nf3 file 644 o\nf4 file 644 o\n"
+			    "f5 file 644 o\n");
+	assert_int_equal(RIG_APPLY(&rig, op_delete("d0007"), op_file("d0008/f1", "x", 0644)), 0);
+	assert_int_equal(lp_tree_count(rig.tree), count - 6);
+	before = lp_tree_root(rig.tree);
+	rig_reopen(&rig);
+	after = lp_tree_root(rig.tree);
+	assert_memory_equal(&before, &after, sizeof(before));
+}
+
 static int as_nobody(void)
 {
 	struct rig r = {0};
@@ -310,6 +381,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(open__clears_what_was_staged, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(open__waits_for_no_pipe, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(append__keeps_the_log_small, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(open__keeps_what_it_cannot_take_back, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(tidy__changes_nothing_that_is_seen, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(list__comes_in_pieces, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(list__says_what_is_there_now, set_up, tear_down),
 		cmocka_unit_test(commit__works_in_read_only_directories),
