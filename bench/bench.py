@@ -9,10 +9,12 @@ import tempfile
 import time
 
 import measure
+import rows_front
 import rows_large
 import rows_mount
 import rows_network
 import rows_save
+import rows_soak
 import rows_stream
 import tools
 
@@ -29,7 +31,10 @@ BENCHES = {
     "reconnect": rows_network.bench_reconnect,
     "mount": rows_mount.bench_mount,
     "restart": rows_save.bench_restart,
+    "front": rows_front.bench_front,
+    "soak": rows_soak.bench_soak,
 }
+ON_DEMAND = {"soak"}
 
 # name, usual value, what it counts
 NUMBERS = [
@@ -47,13 +52,18 @@ NUMBERS = [
     ("cuts", 20, "cut connections"),
     ("cables", 3, "pulled cables"),
     ("repeat-mount", 3, "runs per command on the mount"),
+    ("rounds", 5, "rounds per proxy"),
+    ("swaps", 100, "swaps under load"),
+    ("idle-connections", 10_000, "idle connections"),
+    ("seconds", 600, "seconds of the soak"),
 ]
 
 
 def options_of(arguments):
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME",
-                        help=f"what to measure: {', '.join(BENCHES)} (default: all)")
+                        help=f"what to measure: {', '.join(BENCHES)} (default: all but "
+                             f"{', '.join(ON_DEMAND)})")
     parser.add_argument("--report", metavar="FILE", help="write a Markdown report too")
     parser.add_argument("--dir", default=measure.workplace(),
                         help="where to work (default: %(default)s)")
@@ -76,7 +86,7 @@ def main():
     print(parts[0], flush=True)
     with tempfile.TemporaryDirectory(prefix="livepush-bench-", dir=options.dir) as folder:
         trees = measure.Trees(folder, options)
-        for name in options.names or BENCHES:
+        for name in options.names or [name for name in BENCHES if name not in ON_DEMAND]:
             began = time.monotonic()
             result = BENCHES[name](options, trees)
             measure.say(f"{name}: {time.monotonic() - began:.0f} s")

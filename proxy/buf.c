@@ -30,8 +30,13 @@ static void *block_get(struct lp_px_cache *cache, size_t bytes)
 	int c = class_of(bytes);
 	void *block;
 
-	if (!cache || c < 0 || !cache->first[c])
-		return malloc(bytes);
+	if (!cache || c < 0 || !cache->first[c]) {
+		block = malloc(bytes);
+		if (block && cache)
+			cache->used_bytes += bytes;
+		return block;
+	}
+	cache->used_bytes += bytes;
 	block = cache->first[c];
 	memcpy(&cache->first[c], block, sizeof(void *));
 	cache->count[c]--;
@@ -44,6 +49,8 @@ static void block_put(struct lp_px_cache *cache, void *block, size_t bytes)
 
 	if (!block)
 		return;
+	if (cache)
+		cache->used_bytes -= bytes;
 	if (!cache || c < 0 || cache->count[c] >= classes[c].keep) {
 		free(block);
 		return;

@@ -22,12 +22,23 @@ enum lp_px_class {
 
 /* Unused blocks by size, newest first. A zeroed struct is an empty cache. One thread. */
 struct lp_px_cache {
+	size_t used_bytes; /* in blocks that are handed out */
 	void *first[LP_PX_CLASS_COUNT_];
 	size_t count[LP_PX_CLASS_COUNT_];
 };
 
 /* Releases what the cache holds. */
 void lp_px_cache_finish(struct lp_px_cache *cache);
+
+/* Handed out beyond this, bodies and tunnels get along with small blocks, so that many peers that
+ * are slow to read cannot take up much. */
+#define LP_PX_PLENTY_BYTES ((size_t)64 * 1024 * 1024)
+
+/* How much of a body or tunnel may wait in one buffer: max while memory is plenty. */
+static inline size_t lp_px_fair_share(const struct lp_px_cache *cache, size_t max)
+{
+	return cache->used_bytes < LP_PX_PLENTY_BYTES ? max : LP_PX_BLOCK_BYTES;
+}
 
 /* data[start..end) is waiting; data is owned and NULL while the buffer holds no memory. A struct
  * that is zeroed but for `cache` (which may be NULL: plain malloc) is a valid empty buffer. */

@@ -15,12 +15,6 @@
 static const char http2_preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #define HTTP2_PREFACE_BYTES (sizeof(http2_preface) - 1)
 
-void lp_px_wait(struct lp_px_conn *c, enum lp_px_wait wait)
-{
-	c->waits_for = wait;
-	lp_px_timer_set(&c->proxy->waits[wait], &c->timer, c->proxy->now_ms);
-}
-
 void lp_px_conn_close(struct lp_px_conn *c, bool abort)
 {
 	struct lp_proxy *p = c->proxy;
@@ -36,6 +30,7 @@ void lp_px_conn_close(struct lp_px_conn *c, bool abort)
 	lp_px_timer_clear(&c->timer);
 	lp_px_link_drop(&c->ready);
 	lp_px_buf_finish(&c->replay);
+	lp_px_inject_finish(&c->inject);
 	if (abort)
 		lp_px_sock_abort(&c->s);
 	else
@@ -117,7 +112,8 @@ static int keep_small_body(struct lp_px_conn *c)
  * status to answer with. */
 static int prepare(struct lp_px_conn *c, size_t head_len)
 {
-	struct lp_px_origin origin = {.ip = c->ip};
+	struct lp_px_origin origin = {
+		.ip = c->ip, .identity = c->inject.tag != NULL, .via = c->proxy->opts.limits.via};
 	int r;
 
 	c->replay.cache = &c->proxy->cache;
@@ -173,6 +169,7 @@ static void dispatch(struct lp_px_conn *c, size_t head_len)
 		lp_px_hold(c);
 		return;
 	}
+	lp_px_inject_prepare(&c->inject, route ? route->tag : NULL, &p->head);
 	if (route && route->kind == LP_ROUTE_FORWARD)
 		status = prepare(c, head_len);
 	else
@@ -346,47 +343,6 @@ static bool step(struct lp_px_conn *c)
 	return false;
 }
 
-/* Sets the deadline for what a running request waits for now. */
-static void set_deadline(struct lp_px_conn *c)
-{
-	bool is_set = lp_px_link_on(&c->timer.link);
-	enum lp_px_wait wait;
-
-	if (!c->req.done)
-		wait = LP_PX_WAIT_BODY;
-	else if (c->s.hup)
-		wait = LP_PX_WAIT_GONE;
-	else if (!c->res_begun)
-		wait = LP_PX_WAIT_RESPONSE;
-	else
-		return;
-	/* An upstream that does not take the body is not the client's fault. */
-	if (wait == LP_PX_WAIT_BODY && c->req.cleared)
-		lp_px_timer_clear(&c->timer);
-	else if (!is_set || c->waits_for != wait)
-		lp_px_wait(c, wait);
-}
-
-/* The deadline of a running request has passed. */
-static void expire_running(struct lp_px_conn *c)
-{
-	switch (c->waits_for) {
-	case LP_PX_WAIT_CONNECT:
-		lp_px_exchange_fail(c, "connecting to the upstream took too long", false);
-		break;
-	case LP_PX_WAIT_BODY:
-		c->keep_alive = false;
-		lp_px_respond(c, 408, "the request body took too long", NULL);
-		break;
-	case LP_PX_WAIT_RESPONSE:
-		lp_px_respond(c, 504, "the upstream took too long to answer", NULL);
-		break;
-	default:
-		lp_px_conn_close(c, false);
-		break;
-	}
-}
-
 void lp_px_conn_pump(struct lp_px_conn *c)
 {
 	for (int i = 0; step(c); i++) {
@@ -396,8 +352,7 @@ void lp_px_conn_pump(struct lp_px_conn *c)
 			lp_px_list_push(&c->proxy->ready, &c->ready);
 		return;
 	}
-	if (c->state == LP_PX_RUN && c->up && !c->up->connecting)
-		set_deadline(c);
+	lp_px_deadline_set(c);
 }
 
 static void on_event(struct lp_px_sock *s, uint32_t events)
@@ -442,10 +397,12 @@ void lp_px_conn_expire(struct lp_px_conn *c)
 		lp_px_exchange_start(c, true);
 		break;
 	case LP_PX_RUN:
-		expire_running(c);
+		lp_px_deadline_passed(c);
 		break;
 	case LP_PX_TUNNEL:
 	case LP_PX_FLUSH:
+		lp_px_conn_close(c, true);
+		break;
 	case LP_PX_LINGER:
 	case LP_PX_DEAD:
 		lp_px_conn_close(c, false);

@@ -11,6 +11,7 @@
 
 #include "proxy/flow.h"
 #include "proxy/frames.h"
+#include "proxy/inject.h"
 #include "proxy/list.h"
 #include "proxy/sock.h"
 #include "proxy/timeq.h"
@@ -27,6 +28,7 @@ enum lp_px_wait {
 	LP_PX_WAIT_CONNECT,  /* for an upstream */
 	LP_PX_WAIT_REDIAL,   /* until a full unix socket is tried again */
 	LP_PX_WAIT_RESPONSE, /* for the head of a response */
+	LP_PX_WAIT_WRITE,    /* for the client to take some of what waits for it */
 	LP_PX_WAIT_GONE,     /* for the response, after the client has closed its sending side */
 	LP_PX_WAIT_LINGER,   /* for the client to read an early answer */
 	LP_PX_WAIT_COUNT_,
@@ -61,8 +63,10 @@ struct lp_px_conn {
 	struct lp_px_buf replay; /* the rewritten request while it has no upstream connection */
 	struct lp_px_flow req;
 	struct lp_px_flow res;
+	struct lp_px_inject inject;
 	uint64_t body_sent; /* bytes of the body that are gone for good */
 	uint64_t redial_until_ms;
+	uint64_t sent_then; /* bytes sent to the client when its last deadline to read was set */
 	uint8_t minor;
 	uint8_t dials;    /* upstream connections tried */
 	bool more;        /* the buffered bytes hold no whole head */
@@ -91,6 +95,11 @@ void lp_px_conn_pump(struct lp_px_conn *c);
 
 /* What is due. */
 void lp_px_conn_expire(struct lp_px_conn *c);
+
+/* deadline.c: sets the deadline for what a request, its response or a tunnel waits for now; and
+ * ends a running request whose deadline has passed. */
+void lp_px_deadline_set(struct lp_px_conn *c);
+void lp_px_deadline_passed(struct lp_px_conn *c);
 
 /* hold.c: has the request whose head is in the input, or in c->replay, wait for another table, or
  * answers 503 when too many do. unhold takes it out of the queue; give_up answers it with 503. */

@@ -119,7 +119,8 @@ static bool step_request(struct lp_px_conn *c)
 	if (!c->req.done) {
 		int r;
 
-		moved = lp_px_sock_fill(&c->s, LP_PX_BULK_BYTES);
+		moved = lp_px_sock_fill(&c->s,
+					lp_px_fair_share(&c->proxy->cache, LP_PX_BULK_BYTES));
 		if (moved)
 			lp_px_timer_clear(&c->timer);
 		r = lp_px_flow_scan(&c->req, &c->s.in, lp_px_sock_input(&c->s), NULL);
@@ -151,7 +152,7 @@ static bool step_request(struct lp_px_conn *c)
 static int begin_response(struct lp_px_conn *c)
 {
 	const struct lp_px_head *h = &c->proxy->head;
-	struct lp_px_reply reply = {.client_minor = c->minor};
+	struct lp_px_reply reply = {.client_minor = c->minor, .via = c->proxy->opts.limits.via};
 	enum lp_px_form form = LP_PX_RAW;
 
 	/* A client that is still sending is told to stop: it may send all of it or not. */
@@ -166,6 +167,8 @@ static int begin_response(struct lp_px_conn *c)
 	if (c->minor == 0 && (h->body == LP_PX_BODY_CHUNKED || h->body == LP_PX_BODY_CLOSE))
 		c->keep_alive = false;
 	reply.keep_alive = c->keep_alive;
+	if (lp_px_inject_begin(&c->inject, h))
+		reply.injected = lp_px_tag_len(c->inject.tag);
 	lp_px_flow_init(&c->res, h->body, form, h->length);
 	c->res_begun = true;
 	c->is_stream = h->is_event_stream;
@@ -175,7 +178,8 @@ static int begin_response(struct lp_px_conn *c)
 
 static int begin_tunnel(struct lp_px_conn *c)
 {
-	struct lp_px_reply reply = {.client_minor = c->minor, .upgrade = true};
+	struct lp_px_reply reply = {
+		.client_minor = c->minor, .via = c->proxy->opts.limits.via, .upgrade = true};
 
 	if (!c->wants_upgrade)
 		return -EBADMSG;
@@ -188,7 +192,7 @@ static int begin_tunnel(struct lp_px_conn *c)
 
 static int pass_interim(struct lp_px_conn *c)
 {
-	struct lp_px_reply reply = {.client_minor = c->minor};
+	struct lp_px_reply reply = {.client_minor = c->minor, .via = c->proxy->opts.limits.via};
 
 	if (c->minor == 0)
 		return 0;
@@ -287,6 +291,16 @@ void lp_px_exchange_finish_early(struct lp_px_conn *c)
 	c->state = LP_PX_FLUSH;
 }
 
+static int scan_response(struct lp_px_conn *c)
+{
+	struct lp_px_sock *s = &c->up->s;
+
+	if (c->inject.active)
+		return lp_px_inject_scan(&c->inject, &c->res, &s->in, lp_px_sock_input(s),
+					 &c->s.out);
+	return lp_px_flow_scan(&c->res, &s->in, lp_px_sock_input(s), &c->s.out);
+}
+
 static bool step_response(struct lp_px_conn *c)
 {
 	struct lp_px_sock *s = &c->up->s;
@@ -294,8 +308,8 @@ static bool step_response(struct lp_px_conn *c)
 	int r;
 
 	if (!c->res.done)
-		moved = lp_px_sock_fill(s, LP_PX_BULK_BYTES);
-	r = lp_px_flow_scan(&c->res, &s->in, lp_px_sock_input(s), &c->s.out);
+		moved = lp_px_sock_fill(s, lp_px_fair_share(&c->proxy->cache, LP_PX_BULK_BYTES));
+	r = scan_response(c);
 	moved = lp_px_sock_send(&c->s, &s->in, &c->res.cleared) || moved;
 	if (r < 0 || c->s.broken) {
 		/* Without a length, only a reset tells the client that something is missing. */

@@ -22,10 +22,7 @@ void lp_px_hold_give_up(struct lp_px_conn *c, const char *cause, const char *tex
 void lp_px_hold(struct lp_px_conn *c)
 {
 	struct lp_proxy *p = c->proxy;
-	uint32_t hold_ms = atomic_load_explicit(&p->hold_ms, memory_order_relaxed);
 
-	if (p->waits[LP_PX_WAIT_HOLD].after_ms != hold_ms)
-		lp_px_timeq_change(&p->waits[LP_PX_WAIT_HOLD], hold_ms, p->now_ms);
 	if (!c->held_before) {
 		if (atomic_load_explicit(&p->n_held, memory_order_relaxed) >=
 		    p->opts.limits.max_held) {

@@ -7,33 +7,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define LITERAL(text)                                                                              \
-	{                                                                                          \
-		text, sizeof(text) - 1                                                             \
-	}
-
-static const struct {
-	struct lp_px_span name;
-	enum lp_px_field_id id;
-	bool hop;
-} known_fields[] = {
-	{LITERAL("connection"), LP_PX_F_CONNECTION, true},
-	{LITERAL("content-length"), LP_PX_F_CONTENT_LENGTH, false},
-	{LITERAL("content-type"), LP_PX_F_CONTENT_TYPE, false},
-	{LITERAL("expect"), LP_PX_F_EXPECT, false},
-	{LITERAL("host"), LP_PX_F_HOST, false},
-	{LITERAL("http2-settings"), LP_PX_F_HOP, true},
-	{LITERAL("keep-alive"), LP_PX_F_HOP, true},
-	{LITERAL("proxy"), LP_PX_F_HOP, true},
-	{LITERAL("te"), LP_PX_F_HOP, true},
-	{LITERAL("trailer"), LP_PX_F_HOP, true},
-	{LITERAL("transfer-encoding"), LP_PX_F_TRANSFER_ENCODING, true},
-	{LITERAL("upgrade"), LP_PX_F_UPGRADE, true},
-	{LITERAL("x-forwarded-for"), LP_PX_F_FORWARDED_FOR, false},
-	{LITERAL("x-forwarded-host"), LP_PX_F_FORWARDED_HOST, false},
-	{LITERAL("x-forwarded-proto"), LP_PX_F_FORWARDED_PROTO, false},
-};
-
 ptrdiff_t lp_px_http_find_end(struct lp_px_scan *scan, const char *buf, size_t len)
 {
 	while (scan->seen < len) {
@@ -88,20 +61,6 @@ static int on_status(http_parser *p, const char *at, size_t len)
 	return 0;
 }
 
-static void identify(struct lp_px_field *f)
-{
-	f->id = LP_PX_F_OTHER;
-	f->hop = f->name.len > 6 && strncasecmp(f->name.at, "proxy-", 6) == 0;
-	for (size_t i = 0; i < LP_COUNT_OF(known_fields); i++) {
-		if (known_fields[i].name.len != f->name.len ||
-		    strncasecmp(known_fields[i].name.at, f->name.at, f->name.len) != 0)
-			continue;
-		f->id = known_fields[i].id;
-		f->hop = known_fields[i].hop;
-		return;
-	}
-}
-
 static int on_field(http_parser *p, const char *at, size_t len)
 {
 	struct split *s = p->data;
@@ -120,7 +79,7 @@ static int on_field(http_parser *p, const char *at, size_t len)
 	f = &s->head->fields[s->head->n_fields++];
 	f->name = (struct lp_px_span){at, len};
 	f->value = (struct lp_px_span){at, 0};
-	identify(f);
+	lp_px_field_identify(f);
 	return 0;
 }
 
@@ -348,7 +307,8 @@ static int read_target(struct lp_px_head *h, const char **cause)
 	const char *slash;
 
 	for (size_t i = 0; i < t.len; i++) {
-		if ((unsigned char)t.at[i] <= 0x20 || t.at[i] == 0x7f)
+		/* A fragment is none of a server's business; some cut it off, some do not. */
+		if ((unsigned char)t.at[i] <= 0x20 || t.at[i] == 0x7f || t.at[i] == '#')
 			return refuse(cause, 400, "invalid character in the request target");
 	}
 	h->path = t;

@@ -35,6 +35,10 @@ struct lp_px_field {
 	bool hop; /* not to be passed on */
 };
 
+/* Sets id and hop by the name. A field that passes for a known one when '_' is read as '-' is for
+ * one hop. */
+void lp_px_field_identify(struct lp_px_field *f);
+
 /* How the end of a body is found. */
 enum lp_px_body {
 	LP_PX_BODY_NONE,

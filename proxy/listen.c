@@ -8,7 +8,8 @@
 #include <unistd.h>
 
 #define ACCEPTS_PER_EVENT 64
-#define PAUSE_MS          100 /* descriptors may come free elsewhere in the process */
+#define LEAST_IDLE_MS     1000 /* before a connection has to make room for another */
+#define PAUSE_MS          100  /* descriptors may come free elsewhere in the process */
 
 /* Whether a unix socket was left behind by a process that is gone. */
 static bool is_stale(const struct lp_proxy_addr *addr)
@@ -98,10 +99,37 @@ void lp_px_listen_pause(struct lp_proxy *p)
 	watch(p, 0);
 }
 
+/* The connection that has been without a request for longest, NULL when none has for a while. */
+static struct lp_px_conn *find_idlest(const struct lp_proxy *p)
+{
+	const struct lp_px_timeq *q = &p->waits[LP_PX_WAIT_IDLE];
+	struct lp_px_timer *t;
+
+	if (lp_px_list_empty(&q->timers))
+		return NULL;
+	t = LP_CONTAINER_OF(q->timers.next, struct lp_px_timer, link);
+	if (t->at_ms + LEAST_IDLE_MS > p->now_ms + q->after_ms)
+		return NULL;
+	return LP_CONTAINER_OF(t, struct lp_px_conn, timer);
+}
+
+bool lp_px_listen_make_room(struct lp_proxy *p)
+{
+	struct lp_px_conn *c = find_idlest(p);
+
+	if (c)
+		lp_px_conn_close(c, false);
+	return c != NULL;
+}
+
+static bool is_full(const struct lp_proxy *p)
+{
+	return atomic_load_explicit(&p->n_conns, memory_order_relaxed) >= p->opts.limits.max_conns;
+}
+
 void lp_px_listen_resume(struct lp_proxy *p)
 {
-	if (!p->paused ||
-	    atomic_load_explicit(&p->n_conns, memory_order_relaxed) >= p->opts.limits.max_conns)
+	if (!p->paused || (is_full(p) && !find_idlest(p)))
 		return;
 	p->paused = false;
 	watch(p, EPOLLIN);
@@ -116,16 +144,19 @@ void lp_px_listen_on_event(struct lp_px_sock *s, uint32_t events)
 		struct lp_proxy_addr peer = {.len = sizeof(peer.u)};
 		int fd;
 
-		if (atomic_load_explicit(&p->n_conns, memory_order_relaxed) >=
-		    p->opts.limits.max_conns) {
+		if (is_full(p) && !find_idlest(p)) {
 			lp_px_listen_pause(p);
 			return;
 		}
 		fd = accept4(s->fd, &peer.u.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0) {
+			if (is_full(p))
+				(void)lp_px_listen_make_room(p);
 			lp_px_conn_open(p, fd, &peer.u.any);
 			continue;
 		}
+		if ((errno == EMFILE || errno == ENFILE) && lp_px_listen_make_room(p))
+			continue;
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 			lp_px_listen_pause(p);
 		if (errno != ECONNABORTED && errno != EINTR)

@@ -6,7 +6,8 @@
  * fresh connection, only where a pooled one turned out closed and the upstream cannot have run it,
  * or its method may run twice. Upgraded connections become tunnels, and so does a whole connection
  * that begins as HTTP/2 with prior knowledge: it goes by the route of "/" without host. A client
- * that closes its sending side gets the response if that comes within five seconds. */
+ * that closes its sending side gets the response if that comes, and goes on, within five seconds.
+ */
 #ifndef LP_PROXY_PROXY_H
 #define LP_PROXY_PROXY_H
 
@@ -50,35 +51,42 @@ enum lp_proxy_route_kind {
 };
 
 /* host: lower-case name without port, "" for any. prefix: of the path, by whole segments: "/a"
- * covers "/a" and "/a/b", "/a/" covers "/a/b", "/" everything. The longest host match wins, then
- * the longest prefix; where none matches the answer is 404. status: of REFUSE, 400 to 599. text:
- * plain text, NULL for the standard phrase. All borrowed until the call that takes the table
- * returns. */
+ * covers "/a" and "/a/b", "/a/" covers "/a/b", "/" everything. A slash, two
+ * asterisks and "/a" stand for every path with a segment "a", escapes undone. The longest host
+ * match wins, then the longest prefix; where none matches the answer is 404. status: of REFUSE, 400
+ * to 599. text: plain text, NULL for the standard phrase. inject: of FORWARD, a piece of HTML that
+ * is put into the head of every page that goes through (proxy/inject.h says which); NULL for none.
+ * All borrowed until the call that takes the table returns. */
 struct lp_proxy_route {
 	const char *host;
 	const char *prefix;
 	const struct lp_proxy_upstream *upstreams;
 	size_t n_upstreams;
 	const char *text;
+	const char *inject;
 	enum lp_proxy_route_kind kind;
 	int status;
 };
 
-/* Limits; a zero takes the default in brackets. */
+/* Limits and the one option; a zero takes the default in brackets. */
 struct lp_proxy_limits {
 	uint32_t hold_ms;             /* [30000] longest wait at a HOLD route */
 	uint32_t max_held;            /* [1024] requests waiting at once; more get 503 */
-	uint32_t max_conns;           /* [10000] client connections */
+	uint32_t max_conns;           /* [10000] client connections; the one that is without a
+					 request for longest makes room for the next */
 	uint32_t max_header_bytes;    /* [65536] request line and headers: 431 beyond, 414 for the
 					 target */
 	uint32_t header_timeout_ms;   /* [30000] first byte to end of headers: 408 */
 	uint32_t idle_timeout_ms;     /* [90000] keep-alive connection without a request */
 	uint32_t body_timeout_ms;     /* [60000] without a byte of a request's body: 408 */
+	uint32_t write_timeout_ms;    /* [60000] a client that takes no byte of what waits for it is
+					 closed */
 	uint32_t connect_timeout_ms;  /* [5000] 504 */
-	uint32_t response_timeout_ms; /* [900000] end of the request to the head of its response:
-					 504 */
+	uint32_t response_timeout_ms; /* [900000] end of the request to the head of its response, or
+					 an upstream that takes none of the body: 504 */
 	uint32_t max_idle_upstream;   /* [64] pooled idle connections per upstream */
 	uint64_t max_body_bytes;      /* [0: any] of a request: 413 beyond */
+	bool via; /* [false] add "Via: 1.1 livepush" to requests and responses */
 };
 
 /* on_drained: the upstream `id` is in no route any more and its last request has ended (tunnels
@@ -112,9 +120,10 @@ uint16_t lp_proxy_port(const struct lp_proxy *p);
 int lp_proxy_set_routes(struct lp_proxy *p, const struct lp_proxy_route *routes, size_t n,
 			struct lp_err *err) LP_MUST_USE;
 
-/* Another longest wait at HOLD routes, for requests that come from now on; those that wait already
- * wait no longer than that, either. Any thread. */
-void lp_proxy_set_hold(struct lp_proxy *p, uint32_t hold_ms);
+/* Other limits in place of all that there are, a zero for the default again. Deadlines that are set
+ * already are at most shortened; nothing that runs is refused by a new limit. They are in force
+ * soon after the call. Any thread. */
+void lp_proxy_set_limits(struct lp_proxy *p, const struct lp_proxy_limits *limits);
 
 /* Closes what still runs on a retired upstream: requests without a response get 502, others are
  * cut. on_drained follows. Any thread. */

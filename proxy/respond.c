@@ -61,6 +61,7 @@ static void next_request(struct lp_px_conn *c)
 	c->res_begun = false;
 	c->is_stream = false;
 	c->ending = false;
+	lp_px_inject_finish(&c->inject);
 	lp_px_buf_relax(&c->s.out);
 	lp_px_buf_relax(&c->s.in);
 	lp_px_wait(c, LP_PX_WAIT_IDLE);

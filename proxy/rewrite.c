@@ -1,6 +1,8 @@
 /* proxy/rewrite.c: writing heads. */
 #include "proxy/rewrite.h"
 
+#include "proxy/inject.h"
+
 #include <http_parser.h>
 #include <stdio.h>
 #include <string.h>
@@ -71,6 +73,14 @@ static bool has(const struct lp_px_head *h, enum lp_px_field_id id)
 	return false;
 }
 
+/* RFC 9110 section 7.6.3: with the version that the message was received in. A field of its own
+ * counts as the end of the list in those before. */
+static void put_via(struct lp_px_buf *out, const struct lp_px_head *h, bool wanted)
+{
+	if (wanted)
+		put(out, h->minor ? "Via: 1.1 livepush\r\n" : "Via: 1.0 livepush\r\n");
+}
+
 int lp_px_rewrite_request(struct lp_px_buf *out, const struct lp_px_head *head,
 			  const struct lp_px_origin *origin)
 {
@@ -88,9 +98,12 @@ int lp_px_rewrite_request(struct lp_px_buf *out, const struct lp_px_head *head,
 	for (size_t i = 0; i < head->n_fields; i++) {
 		const struct lp_px_field *f = &head->fields[i];
 
-		if (!f->hop && f->id != LP_PX_F_HOST && f->id != LP_PX_F_FORWARDED_FOR)
+		if (!f->hop && f->id != LP_PX_F_HOST && f->id != LP_PX_F_FORWARDED_FOR &&
+		    !(origin->identity && lp_px_span_is(f->name, "accept-encoding")))
 			put_field(out, f);
 	}
+	if (origin->identity)
+		put(out, "Accept-Encoding: identity\r\n");
 	if (head->wants_upgrade) {
 		put(out, "Connection: Upgrade\r\n");
 		put_named(out, "Upgrade: ", head->upgrade);
@@ -102,6 +115,7 @@ int lp_px_rewrite_request(struct lp_px_buf *out, const struct lp_px_head *head,
 		put(out, "X-Forwarded-Proto: http\r\n");
 	if (!has(head, LP_PX_F_FORWARDED_HOST) && head->host.len)
 		put_named(out, "X-Forwarded-Host: ", head->host);
+	put_via(out, head, origin->via);
 	put(out, "\r\n");
 	return 0;
 }
@@ -124,6 +138,14 @@ static void put_status_line(struct lp_px_buf *out, int status, struct lp_px_span
 	put(out, "\r\n");
 }
 
+static void put_length(struct lp_px_buf *out, uint64_t length)
+{
+	char line[48];
+
+	(void)snprintf(line, sizeof(line), "Content-Length: %llu\r\n", (unsigned long long)length);
+	put(out, line);
+}
+
 int lp_px_rewrite_response(struct lp_px_buf *out, const struct lp_px_head *head,
 			   const struct lp_px_reply *reply)
 {
@@ -133,9 +155,13 @@ int lp_px_rewrite_response(struct lp_px_buf *out, const struct lp_px_head *head,
 		return r;
 	put_status_line(out, head->status, head->reason);
 	for (size_t i = 0; i < head->n_fields; i++) {
-		if (!head->fields[i].hop)
-			put_field(out, &head->fields[i]);
+		const struct lp_px_field *f = &head->fields[i];
+
+		if (!f->hop && !(reply->injected && lp_px_inject_spoils(f)))
+			put_field(out, f);
 	}
+	if (reply->injected && head->body == LP_PX_BODY_LENGTH)
+		put_length(out, head->length + reply->injected);
 	if (reply->upgrade) {
 		put(out, "Connection: Upgrade\r\n");
 		put_named(out, "Upgrade: ", head->upgrade);
@@ -144,6 +170,7 @@ int lp_px_rewrite_response(struct lp_px_buf *out, const struct lp_px_head *head,
 	}
 	if (reply->chunked)
 		put(out, "Transfer-Encoding: chunked\r\n");
+	put_via(out, head, reply->via);
 	put(out, "\r\n");
 	return 0;
 }

@@ -8,6 +8,8 @@
 /* What the proxy knows about the client's side. */
 struct lp_px_origin {
 	const char *ip; /* of the peer, "" when it has none */
+	bool via;       /* add Via */
+	bool identity;  /* the response has to come uncompressed */
 };
 
 /* Appends the request head as the upstream gets it: origin form, fields for one hop left out,
@@ -22,6 +24,8 @@ struct lp_px_reply {
 	bool keep_alive;      /* the client's connection stays open */
 	bool chunked;         /* the body goes out in chunks */
 	bool upgrade;         /* 101: pass Upgrade on */
+	bool via;             /* add Via */
+	size_t injected;      /* bytes by which the body grows; 0: it is passed on as it is */
 };
 
 /* Appends the response head as the client gets it. Returns 0, -ENOMEM or -EMSGSIZE. */

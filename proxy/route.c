@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #define MAX_WEIGHT 1000000U
+#define ANYWHERE   "/**/"
 
 static int check_targets(const struct lp_proxy_route *r, struct lp_err *err)
 {
@@ -65,6 +66,7 @@ static void finish_route(struct lp_px_route *r)
 	free(r->prefix);
 	free(r->targets);
 	free(r->text);
+	lp_px_tag_unref(r->tag);
 }
 
 void lp_px_table_destroy(struct lp_px_table *t)
@@ -92,6 +94,9 @@ static int copy_route(struct lp_px_route *to, const struct lp_proxy_route *from)
 		*c = (char)tolower((unsigned char)*c);
 	if (from->kind != LP_ROUTE_FORWARD)
 		return 0;
+	to->tag = lp_px_tag_create(from->inject);
+	if (from->inject && !to->tag)
+		return -ENOMEM;
 	to->targets = calloc(from->n_upstreams, sizeof(*to->targets));
 	if (!to->targets)
 		return -ENOMEM;
@@ -218,10 +223,48 @@ static struct lp_px_span bare_path(struct lp_px_span path)
 	return path;
 }
 
+/* The next byte of the path, an escape undone; *at moves behind it. */
+static char next_byte(struct lp_px_span path, size_t *at)
+{
+	const char *p = path.at + *at;
+
+	if (p[0] == '%' && path.len - *at >= 3 && isxdigit((unsigned char)p[1]) &&
+	    isxdigit((unsigned char)p[2])) {
+		char hex[3] = {p[1], p[2], '\0'};
+
+		*at += 3;
+		return (char)strtol(hex, NULL, 16);
+	}
+	(*at)++;
+	return p[0];
+}
+
+/* Whether one of the path's segments is `name`, however it is written: what serves files undoes
+ * escapes and goes through "..", and so may see it there. */
+static bool has_segment(struct lp_px_span path, const char *name)
+{
+	const char *left = name; /* of the name, NULL: this segment is another */
+
+	for (size_t at = 0; at < path.len;) {
+		char c = next_byte(path, &at);
+
+		/* For whoever writes C, a NUL ends the name. */
+		if ((c == '/' || c == '\0') && left && !*left)
+			return true;
+		if (c == '/')
+			left = name;
+		else
+			left = left && *left && *left == c ? left + 1 : NULL;
+	}
+	return left && !*left;
+}
+
 static bool covers(const struct lp_px_route *r, struct lp_px_span path)
 {
 	size_t n = r->prefix_len;
 
+	if (strncmp(r->prefix, ANYWHERE, sizeof(ANYWHERE) - 1) == 0)
+		return has_segment(path, r->prefix + sizeof(ANYWHERE) - 1);
 	if (n == 1) /* "/": everything, "*" included */
 		return true;
 	if (path.len < n || memcmp(path.at, r->prefix, n) != 0)

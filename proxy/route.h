@@ -4,6 +4,7 @@
 #define LP_PROXY_ROUTE_H
 
 #include "proxy/http.h"
+#include "proxy/inject.h"
 #include "proxy/proxy.h"
 
 struct lp_px_upstream;
@@ -26,7 +27,8 @@ struct lp_px_route {
 	struct lp_px_target *targets; /* owned */
 	size_t n_targets;
 	int status;
-	char *text; /* owned, NULL for the standard phrase */
+	char *text;            /* owned, NULL for the standard phrase */
+	struct lp_px_tag *tag; /* one reference, NULL for none */
 };
 
 struct lp_px_table {

@@ -79,11 +79,66 @@ static void follow_order(struct lp_proxy *p, const struct lp_px_order *order)
 	}
 }
 
+/* Puts limits into force, with the defaults in the place of zeroes. */
+static void set_limits(struct lp_proxy *p, const struct lp_proxy_limits *limits)
+{
+	static const struct {
+		size_t offset;
+		uint32_t standard;
+		int wait; /* the queue whose length it is; -1: none */
+	} rows[] = {
+#define ROW(member, standard, wait) {offsetof(struct lp_proxy_limits, member), standard, wait}
+		ROW(hold_ms, 30000, LP_PX_WAIT_HOLD),
+		ROW(max_held, 1024, -1),
+		ROW(max_conns, 10000, -1),
+		ROW(max_header_bytes, 65536, -1),
+		ROW(header_timeout_ms, 30000, LP_PX_WAIT_HEAD),
+		ROW(idle_timeout_ms, 90000, LP_PX_WAIT_IDLE),
+		ROW(body_timeout_ms, 60000, LP_PX_WAIT_BODY),
+		ROW(write_timeout_ms, 60000, LP_PX_WAIT_WRITE),
+		ROW(connect_timeout_ms, 5000, LP_PX_WAIT_CONNECT),
+		ROW(response_timeout_ms, 900000, LP_PX_WAIT_RESPONSE),
+		ROW(max_idle_upstream, 64, -1),
+#undef ROW
+	};
+
+	p->opts.limits = *limits;
+	for (size_t i = 0; i < LP_COUNT_OF(rows); i++) {
+		char *at = (char *)&p->opts.limits + rows[i].offset;
+		uint32_t value;
+
+		memcpy(&value, at, sizeof(value));
+		if (!value)
+			value = rows[i].standard;
+		memcpy(at, &value, sizeof(value));
+		if (rows[i].wait >= 0)
+			lp_px_timeq_change(&p->waits[rows[i].wait], value, p->now_ms);
+	}
+}
+
+/* Takes over limits that another thread has posted. */
+static void take_limits(struct lp_proxy *p)
+{
+	struct lp_proxy_limits limits;
+	bool is_new;
+
+	(void)pthread_mutex_lock(&p->lock);
+	is_new = p->has_new_limits;
+	limits = p->new_limits;
+	p->has_new_limits = false;
+	(void)pthread_mutex_unlock(&p->lock);
+	if (!is_new)
+		return;
+	set_limits(p, &limits);
+	lp_px_listen_resume(p);
+}
+
 /* Does what other threads have posted. An order goes before a table that was posted after it. */
 static void run_posted(struct lp_proxy *p)
 {
 	struct lp_px_table *t;
 
+	take_limits(p);
 	for (;;) {
 		struct lp_px_order *orders;
 		size_t n;
@@ -216,43 +271,21 @@ static void *run(void *arg)
 	return NULL;
 }
 
-static void or_default(uint32_t *value, uint32_t standard)
-{
-	if (!*value)
-		*value = standard;
-}
-
 static void init_fields(struct lp_proxy *p, const struct lp_proxy_opts *opts)
 {
-	struct lp_proxy_limits *l = &p->opts.limits;
-
 	p->opts = *opts;
-	or_default(&l->hold_ms, 30000);
-	or_default(&l->max_held, 1024);
-	or_default(&l->max_conns, 10000);
-	or_default(&l->max_header_bytes, 65536);
-	or_default(&l->header_timeout_ms, 30000);
-	or_default(&l->idle_timeout_ms, 90000);
-	or_default(&l->connect_timeout_ms, 5000);
-	or_default(&l->body_timeout_ms, 60000);
-	or_default(&l->response_timeout_ms, 900000);
-	or_default(&l->max_idle_upstream, 64);
 	p->epoll_fd = -1;
 	p->event.fd = -1;
 	p->event.on_event = on_posted;
 	p->listener.fd = -1;
 	p->listener.on_event = lp_px_listen_on_event;
 	p->now_ms = lp_now_us() / 1000;
-	lp_px_timeq_init(&p->waits[LP_PX_WAIT_HEAD], l->header_timeout_ms);
-	lp_px_timeq_init(&p->waits[LP_PX_WAIT_IDLE], l->idle_timeout_ms);
-	lp_px_timeq_init(&p->waits[LP_PX_WAIT_HOLD], l->hold_ms);
-	atomic_store_explicit(&p->hold_ms, l->hold_ms, memory_order_relaxed);
-	lp_px_timeq_init(&p->waits[LP_PX_WAIT_CONNECT], l->connect_timeout_ms);
-	lp_px_timeq_init(&p->waits[LP_PX_WAIT_BODY], l->body_timeout_ms);
-	lp_px_timeq_init(&p->waits[LP_PX_WAIT_RESPONSE], l->response_timeout_ms);
+	for (size_t i = 0; i < LP_PX_WAIT_COUNT_; i++)
+		lp_px_timeq_init(&p->waits[i], 0);
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_REDIAL], REDIAL_MS);
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_GONE], GONE_MS);
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_LINGER], LINGER_MS);
+	set_limits(p, &opts->limits);
 	lp_px_list_init(&p->conns);
 	lp_px_list_init(&p->held);
 	lp_px_list_init(&p->ready);
@@ -353,9 +386,13 @@ int lp_proxy_create(struct lp_proxy **out, const struct lp_proxy_opts *opts, str
 	return 0;
 }
 
-void lp_proxy_set_hold(struct lp_proxy *p, uint32_t hold_ms)
+void lp_proxy_set_limits(struct lp_proxy *p, const struct lp_proxy_limits *limits)
 {
-	atomic_store_explicit(&p->hold_ms, hold_ms, memory_order_relaxed);
+	(void)pthread_mutex_lock(&p->lock);
+	p->new_limits = *limits;
+	p->has_new_limits = true;
+	(void)pthread_mutex_unlock(&p->lock);
+	wake(p);
 }
 
 uint16_t lp_proxy_port(const struct lp_proxy *p)

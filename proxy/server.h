@@ -37,7 +37,6 @@ struct lp_proxy {
 	uint64_t resume_ms;
 
 	uint64_t now_ms;
-	atomic_uint hold_ms; /* any thread */
 	struct lp_px_timeq waits[LP_PX_WAIT_COUNT_];
 	struct lp_px_cache cache;
 	struct lp_px_link conns;
@@ -57,6 +56,8 @@ struct lp_proxy {
 	struct lp_px_order *orders; /* oldest first */
 	size_t n_orders;
 	size_t cap_orders;
+	struct lp_proxy_limits new_limits; /* to come into force */
+	bool has_new_limits;
 	bool stop;
 
 	_Atomic uint64_t n_requests;
@@ -72,6 +73,10 @@ int lp_px_listen_open(struct lp_proxy *p, struct lp_err *err) LP_MUST_USE;
 
 /* Accepts what waits, up to a bound. */
 void lp_px_listen_on_event(struct lp_px_sock *s, uint32_t events);
+
+/* Closes the client connection that has been without a request for longest. Returns whether there
+ * was one. */
+bool lp_px_listen_make_room(struct lp_proxy *p);
 
 /* Stops accepting until resume is called or a moment has passed. */
 void lp_px_listen_pause(struct lp_proxy *p);

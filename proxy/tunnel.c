@@ -30,7 +30,7 @@ static void pass_end(struct lp_px_sock *from, struct lp_px_sock *to)
 
 static bool pass_up(struct lp_px_conn *c)
 {
-	bool moved = lp_px_sock_fill(&c->s, LP_PX_TUNNEL_BYTES);
+	bool moved = lp_px_sock_fill(&c->s, lp_px_fair_share(&c->proxy->cache, LP_PX_TUNNEL_BYTES));
 	size_t len = lp_px_buf_len(&c->s.in);
 
 	moved = lp_px_sock_send(&c->up->s, &c->s.in, &len) || moved;
@@ -41,7 +41,7 @@ static bool pass_up(struct lp_px_conn *c)
 static bool pass_down(struct lp_px_conn *c)
 {
 	struct lp_px_sock *from = &c->up->s;
-	bool moved = lp_px_sock_fill(from, LP_PX_TUNNEL_BYTES);
+	bool moved = lp_px_sock_fill(from, lp_px_fair_share(&c->proxy->cache, LP_PX_TUNNEL_BYTES));
 	size_t fresh = lp_px_buf_len(&from->in) - c->res.cleared;
 
 	if (fresh > 0)

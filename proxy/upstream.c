@@ -217,7 +217,8 @@ struct lp_px_upconn *lp_px_upconn_open(struct lp_proxy *p, struct lp_px_upstream
 	bool connecting;
 	int fd = lp_px_sock_connect(&up->addr, &connecting);
 
-	if ((fd == -EMFILE || fd == -ENFILE) && lp_px_upstreams_evict(&p->upstreams))
+	if ((fd == -EMFILE || fd == -ENFILE) &&
+	    (lp_px_upstreams_evict(&p->upstreams) || lp_px_listen_make_room(p)))
 		fd = lp_px_sock_connect(&up->addr, &connecting);
 	if (fd < 0) {
 		*r = fd;

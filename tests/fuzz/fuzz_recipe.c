@@ -3,7 +3,7 @@
  * byte says which. */
 #include "common/base/lp_mem.h"
 #include "common/base/lp_util.h"
-#include "sync/chunk.h"
+#include "sync/blocks.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
@@ -110,7 +110,7 @@ static void try_ranges(const uint8_t *data, size_t size)
 
 static struct lp_chunks *chunks_of(const struct content *c, size_t piece)
 {
-	struct lp_hasher *h = lp_hasher_create();
+	struct lp_hasher *h = lp_hasher_create_fine();
 	struct lp_chunks *chunks;
 	struct lp_digest d, expected;
 
@@ -137,7 +137,10 @@ static int read_content(void *ctx, uint64_t at, void *out, size_t len)
 static bool same_chunks(const struct lp_chunks *a, const struct lp_chunks *b)
 {
 	return a->n == b->n && a->bytes == b->bytes &&
-	       memcmp(a->c, b->c, a->n * sizeof(a->c[0])) == 0;
+	       memcmp(a->c, b->c, a->n * sizeof(a->c[0])) == 0 &&
+	       (!a->blocks || !b->blocks ||
+		memcmp(a->blocks, b->blocks, lp_blocks_count(a->bytes) * sizeof(a->blocks[0])) ==
+			0);
 }
 
 /* Bytes that look random, the same ones each time. */

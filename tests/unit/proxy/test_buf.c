@@ -71,12 +71,33 @@ static void cache__hands_out_the_block_given_back_last(void **state)
 	assert_int_equal(cache.count[LP_PX_CLASS_BLOCK], 0);
 }
 
+static void fair_share__shrinks_when_much_is_handed_out(void **state)
+{
+	struct lp_px_cache cache = {0};
+	static struct lp_px_buf bufs[LP_PX_PLENTY_BYTES / LP_PX_TUNNEL_BYTES];
+
+	(void)state;
+	for (size_t i = 0; i < LP_COUNT_OF(bufs); i++) {
+		assert_int_equal(lp_px_fair_share(&cache, LP_PX_BULK_BYTES), LP_PX_BULK_BYTES);
+		bufs[i].cache = &cache;
+		assert_int_equal(
+			lp_px_buf_reserve(&bufs[i], LP_PX_TUNNEL_BYTES, LP_PX_TUNNEL_BYTES), 0);
+	}
+	assert_int_equal(lp_px_fair_share(&cache, LP_PX_BULK_BYTES), LP_PX_BLOCK_BYTES);
+	for (size_t i = 0; i < LP_COUNT_OF(bufs); i++)
+		lp_px_buf_finish(&bufs[i]);
+	assert_int_equal(cache.used_bytes, 0);
+	assert_int_equal(lp_px_fair_share(&cache, LP_PX_BULK_BYTES), LP_PX_BULK_BYTES);
+	lp_px_cache_finish(&cache);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(buf_reserve__keeps_content_while_moving_and_growing),
 		cmocka_unit_test(buf_reserve__refuses_more_than_max),
 		cmocka_unit_test(cache__hands_out_the_block_given_back_last),
+		cmocka_unit_test(fair_share__shrinks_when_much_is_handed_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -135,12 +135,14 @@ static void max_conns__makes_the_others_wait(void **state)
 	rig_forward(&strict, 1, &up);
 	for (size_t i = 0; i < 2; i++) {
 		fds[i] = client_open(&strict);
-		assert_int_equal(ask(fds[i], GET("/name"), NULL, 0), 200);
+		client_send(fds[i], GET("/gate"));
 	}
+	up_await_gate(&up, 2);
 	fds[2] = client_open(&strict);
 	client_send(fds[2], GET("/name"));
 	p.fd = fds[2];
 	assert_int_equal(poll(&p, 1, 50), 0);
+	up_open_gate(&up);
 	(void)close(fds[0]);
 	reply_read(&reply, fds[2], false);
 	assert_int_equal(reply.status, 200);

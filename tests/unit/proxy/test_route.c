@@ -63,6 +63,40 @@ static void table_find__prefers_host_then_longest_prefix(void **state)
 	lp_px_table_destroy(t);
 }
 
+static void table_find__sees_a_segment_however_it_is_written(void **state)
+{
+	static const struct {
+		const char *path;
+		int status;
+	} cases[] = {
+		{"/.kept", 404},      {"/.kept/", 404},
+		{"/.kept/a", 404},    {"/a/.kept", 404},
+		{"//.kept", 404},     {"/a/../.kept/b", 404},
+		{"/%2ekept", 404},    {"/.k%65pt/x", 404},
+		{"/a%2f.kept", 404},  {"/a%2F%2eKEPT", 500},
+		{"/.kept?x", 404},    {"/.keptx", 500},
+		{"/x.kept", 500},     {"/.kep", 500},
+		{"/?a=/.kept", 500},  {"/.kept%", 500},
+		{"/.kept%2", 500},    {"/%", 500},
+		{"/", 500},           {"/.kept%00", 404},
+		{"/a/.kept%2f", 404}, {"/.kept%00x", 404},
+		{"/.kep%00t", 500},   {"/%00.kept", 500},
+	};
+	const struct lp_proxy_route routes[] = {mark("", "/**/.kept", 404), mark("", "/", 500)};
+	struct lp_px_table *t = NULL;
+
+	(void)state;
+	assert_int_equal(lp_px_table_create(&t, routes, LP_COUNT_OF(routes), NULL), 0);
+	for (size_t i = 0; i < LP_COUNT_OF(cases); i++) {
+		const struct lp_px_route *r = lp_px_table_find(t, span("x"), span(cases[i].path));
+
+		assert_non_null(r);
+		if (r->status != cases[i].status)
+			fail_msg("%s: %d", cases[i].path, r->status);
+	}
+	lp_px_table_destroy(t);
+}
+
 static void table_find__says_when_nothing_matches(void **state)
 {
 	const struct lp_proxy_route routes[] = {mark("x.org", "/a", 403)};
@@ -87,17 +121,17 @@ static void table_create__refuses_what_makes_no_sense(void **state)
 	struct lp_proxy_upstream no_addr = {.id = 1, .weight = 1};
 	struct lp_proxy_upstream two[] = {good, upstream(1, "127.0.0.1:2", 1)};
 	const struct lp_proxy_route routes[] = {
-		{"", "", &good, 1, NULL, LP_ROUTE_FORWARD, 0},
-		{"", "a", &good, 1, NULL, LP_ROUTE_FORWARD, 0},
-		{"", NULL, &good, 1, NULL, LP_ROUTE_FORWARD, 0},
-		{NULL, "/", &good, 1, NULL, LP_ROUTE_FORWARD, 0},
-		{"", "/", NULL, 0, NULL, LP_ROUTE_FORWARD, 0},
-		{"", "/", &no_id, 1, NULL, LP_ROUTE_FORWARD, 0},
-		{"", "/", &no_weight, 1, NULL, LP_ROUTE_FORWARD, 0},
-		{"", "/", &no_addr, 1, NULL, LP_ROUTE_FORWARD, 0},
-		{"", "/", two, 2, NULL, LP_ROUTE_FORWARD, 0},
-		{"", "/", NULL, 0, NULL, LP_ROUTE_REFUSE, 200},
-		{"", "/", NULL, 0, NULL, LP_ROUTE_KIND_COUNT_, 0},
+		{"", "", &good, 1, NULL, NULL, LP_ROUTE_FORWARD, 0},
+		{"", "a", &good, 1, NULL, NULL, LP_ROUTE_FORWARD, 0},
+		{"", NULL, &good, 1, NULL, NULL, LP_ROUTE_FORWARD, 0},
+		{NULL, "/", &good, 1, NULL, NULL, LP_ROUTE_FORWARD, 0},
+		{"", "/", NULL, 0, NULL, NULL, LP_ROUTE_FORWARD, 0},
+		{"", "/", &no_id, 1, NULL, NULL, LP_ROUTE_FORWARD, 0},
+		{"", "/", &no_weight, 1, NULL, NULL, LP_ROUTE_FORWARD, 0},
+		{"", "/", &no_addr, 1, NULL, NULL, LP_ROUTE_FORWARD, 0},
+		{"", "/", two, 2, NULL, NULL, LP_ROUTE_FORWARD, 0},
+		{"", "/", NULL, 0, NULL, NULL, LP_ROUTE_REFUSE, 200},
+		{"", "/", NULL, 0, NULL, NULL, LP_ROUTE_KIND_COUNT_, 0},
 	};
 	const struct lp_proxy_route twins[] = {mark("A", "/", 400), mark("a", "/", 401)};
 	struct lp_px_table *t;
@@ -118,7 +152,7 @@ static void route_pick__spreads_by_weight_without_bursts(void **state)
 					  upstream(2, "127.0.0.1:2", 1),
 					  upstream(3, "127.0.0.1:3", 1)};
 	static const uint64_t want[] = {1, 1, 2, 1, 3, 1, 1};
-	const struct lp_proxy_route route = {"", "/", ups, 3, NULL, LP_ROUTE_FORWARD, 0};
+	const struct lp_proxy_route route = {"", "/", ups, 3, NULL, NULL, LP_ROUTE_FORWARD, 0};
 	struct lp_px_table *t;
 
 	(void)state;
@@ -132,6 +166,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(table_find__prefers_host_then_longest_prefix),
+		cmocka_unit_test(table_find__sees_a_segment_however_it_is_written),
 		cmocka_unit_test(table_find__says_when_nothing_matches),
 		cmocka_unit_test(table_create__refuses_what_makes_no_sense),
 		cmocka_unit_test(route_pick__spreads_by_weight_without_bursts),

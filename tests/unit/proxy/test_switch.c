@@ -365,6 +365,45 @@ static void set_routes__works_inside_on_drained(void **state)
 	lp_proxy_destroy(inner.proxy);
 }
 
+/* One route "/" to both upstreams. */
+static void forward_to_both(uint32_t weight_one, uint32_t weight_two)
+{
+	struct lp_proxy_upstream targets[] = {{.id = 1, .addr = one.addr, .weight = weight_one},
+					      {.id = 2, .addr = two.addr, .weight = weight_two}};
+	struct lp_proxy_route route = {.host = "",
+				       .prefix = "/",
+				       .kind = LP_ROUTE_FORWARD,
+				       .upstreams = targets,
+				       .n_upstreams = 2};
+
+	assert_int_equal(lp_proxy_set_routes(rig.proxy, &route, 1, NULL), 0);
+}
+
+static void weights__share_out_requests_and_change_with_the_table(void **state)
+{
+	int running = client_open(&rig), fd = client_open(&rig);
+	unsigned before;
+
+	(void)state;
+	rig_forward(&rig, 1, &one);
+	client_send(running, GET("/gate"));
+	up_await_gate(&one, 1);
+	forward_to_both(3, 1);
+	for (int i = 0; i < 40; i++)
+		assert_int_equal(ask(fd, GET("/name"), NULL, 0), 200);
+	assert_int_equal(atomic_load(&one.requests), 1 + 30);
+	assert_int_equal(atomic_load(&two.requests), 10);
+	before = atomic_load(&two.requests);
+	forward_to_both(1, 4);
+	for (int i = 0; i < 40; i++)
+		assert_int_equal(ask(fd, GET("/name"), NULL, 0), 200);
+	assert_int_equal(atomic_load(&two.requests) - before, 32);
+	up_open_gate(&one); /* it runs since before the tables */
+	expect(running, 200, "through the gate");
+	(void)close(running);
+	(void)close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -379,6 +418,8 @@ int main(void)
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(retire__is_undone_by_a_table_that_names_the_id,
 						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			weights__share_out_requests_and_change_with_the_table, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(cut__ends_what_still_runs, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(set_routes__works_inside_on_drained, set_up,
 						tear_down),
