@@ -19,15 +19,6 @@ static bool has_chunks(const struct lp_op *op)
 	return op->chunks && op->chunks->bytes == op->e.size;
 }
 
-static size_t make_recipe(const struct lp_op *op, struct lp_segment **out)
-{
-	const struct lp_base *base = &op->base;
-
-	if (base->written)
-		return lp_ranges_recipe(base->written, base->chunks->bytes, op->e.size, out);
-	return lp_chunks_recipe(base->chunks, op->chunks, out);
-}
-
 bool lp_content_has_recipe(const struct lp_op *op)
 {
 	struct lp_segment *segments = NULL;
@@ -37,7 +28,7 @@ bool lp_content_has_recipe(const struct lp_op *op)
 	if (op->kind != LP_OP_PUT || op->e.kind != LP_KIND_FILE || !op->base.chunks ||
 	    !has_chunks(op))
 		return false;
-	n = make_recipe(op, &segments);
+	n = lp_op_recipe(op, &segments);
 	for (size_t i = 0; i < n; i++)
 		spared += segments[i].is_new ? 0 : segments[i].len;
 	free(segments);
@@ -53,10 +44,11 @@ void lp_content_open(struct lp_content *c, const struct lp_op *op, int fd, uint6
 	c->chunk = 0;
 	c->chunk_at = 0;
 	c->segment = 0;
+	c->has_chunk = UINT32_MAX;
 	if (!c->piece)
 		c->piece = lp_xcalloc(1, LP_WIRE_PIECE_BYTES);
 	if (recipe) {
-		c->n_segments = make_recipe(op, &c->segments);
+		c->n_segments = lp_op_recipe(op, &c->segments);
 		while (c->segments[c->segment].at + c->segments[c->segment].len <= at)
 			c->segment++;
 	} else {
@@ -184,6 +176,21 @@ static int next_data(struct lp_content *c, struct lp_buf *out, uint64_t *sent)
 	return c->at < c->op->e.size;
 }
 
+/* Reads the present chunk into the piece, unless it is there, and compares it. */
+static int read_chunk(struct lp_content *c)
+{
+	const struct lp_chunk *chunk = &c->op->chunks->c[c->chunk];
+
+	if (c->has_chunk == c->chunk)
+		return 0;
+	c->has_chunk = UINT32_MAX;
+	if (chunk->len > LP_WIRE_PIECE_BYTES || read_at(c, c->chunk_at, c->piece, chunk->len) < 0 ||
+	    !is_chunk(chunk, c->piece))
+		return -ESTALE;
+	c->has_chunk = c->chunk;
+	return 0;
+}
+
 /* Adds new bytes from `at` on, up to the end of their chunk or segment. */
 static int add_new(struct lp_content *c, struct lp_msg_patch *patch)
 {
@@ -195,8 +202,7 @@ static int add_new(struct lp_content *c, struct lp_msg_patch *patch)
 
 	seek_chunk(c);
 	chunk = &c->op->chunks->c[c->chunk];
-	if (chunk->len > LP_WIRE_PIECE_BYTES || read_at(c, c->chunk_at, c->piece, chunk->len) < 0 ||
-	    !is_chunk(chunk, c->piece))
+	if (read_chunk(c) < 0)
 		return -ESTALE;
 	if (end > c->chunk_at + chunk->len)
 		end = c->chunk_at + chunk->len;

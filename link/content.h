@@ -18,6 +18,7 @@ struct lp_content {
 	struct lp_segment *segments; /* owned; of a recipe, NULL: the content goes out as it is */
 	size_t n_segments;
 	size_t segment;
+	uint32_t has_chunk; /* of a recipe: the chunk that is in the piece; UINT32_MAX: none */
 	struct lp_hasher *hasher; /* when there are no chunks and it began at 0 */
 	uint8_t *piece;           /* LP_WIRE_PIECE_BYTES */
 	struct lp_buf body;       /* new bytes of a PATCH under way */

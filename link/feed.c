@@ -58,6 +58,7 @@ struct lp_feed *lp_feed_create(struct lp_changeset *cs, const struct lp_source *
 	if (mark) {
 		f->next_op = mark->next_op;
 		f->first_sent = mark->first_sent;
+		f->last_sent = mark->last_sent;
 		f->left_out = mark->left_out;
 		if (mark->large)
 			reopen(f, mark->at);
@@ -87,6 +88,7 @@ struct lp_feed_mark lp_feed_where(const struct lp_feed *f)
 		.large = f->large.open,
 		.at = f->large.open ? f->large.at : 0,
 		.first_sent = f->first_sent,
+		.last_sent = f->last_sent,
 		.left_out = f->left_out,
 	};
 }

@@ -15,6 +15,7 @@ struct lp_feed_mark {
 	uint64_t at;
 	bool large;
 	bool first_sent;
+	bool last_sent;
 	bool left_out;
 };
 

@@ -4,6 +4,7 @@
 #include "common/base/lp_clock.h"
 #include "common/base/lp_mem.h"
 #include "common/loop/net.h"
+#include "link/canary.h"
 #include "link/reel.h"
 
 #include <string.h>
@@ -13,6 +14,7 @@ struct lp_fleet {
 	size_t n;
 	struct lp_source source; /* zeroed for observers */
 	struct lp_rate rate;
+	struct lp_canary canary;
 	struct lp_net *net; /* or NULL */
 };
 
@@ -71,6 +73,8 @@ int lp_fleet_create(struct lp_fleet **out, struct lp_loop *loop, const struct lp
 		lp_fleet_destroy(fleet);
 		return r;
 	}
+	if (opts->canary && fleet->n > 1)
+		lp_canary_begin(&fleet->canary, fleet->links, fleet->n);
 	/* Where the kernel does not tell, the links come back a little later, by their timers. */
 	if (opts->common.reconnect && lp_net_create(&fleet->net, loop, on_net, fleet, NULL) < 0)
 		fleet->net = NULL;
@@ -93,6 +97,8 @@ bool lp_fleet_wants(const struct lp_fleet *fleet)
 {
 	bool any_streams = false;
 
+	if (fleet->canary.is_on && !lp_canary_wants(&fleet->canary))
+		return false;
 	for (size_t i = 0; i < fleet->n; i++) {
 		if (lp_link_is_idle(fleet->links[i]))
 			return true;
@@ -105,9 +111,21 @@ void lp_fleet_push(struct lp_fleet *fleet, struct lp_changeset *cs)
 {
 	struct lp_reel *reel = lp_reel_create(cs, &fleet->source);
 
+	if (fleet->canary.is_on && cs->n_ops > 0)
+		lp_canary_try(&fleet->canary);
 	for (size_t i = 0; i < fleet->n; i++)
 		lp_link_push(fleet->links[i], cs, reel);
 	lp_reel_unref(reel);
+}
+
+void lp_fleet_heard(struct lp_fleet *fleet, struct lp_link *link, const struct lp_msg *msg)
+{
+	lp_canary_heard(&fleet->canary, link, msg);
+}
+
+void lp_fleet_lost(struct lp_fleet *fleet, struct lp_link *link)
+{
+	lp_canary_lost(&fleet->canary, link);
 }
 
 size_t lp_fleet_size(const struct lp_fleet *fleet)

@@ -12,13 +12,16 @@ struct lp_fleet; /* opaque */
  * towards instances that are not on this machine, whatever common says. rate_bytes_per_s: how fast
  * contents may go out, all instances together; control messages are exempt; 0: no limit. All
  * strings are borrowed until the fleet is destroyed. With common.reconnect, links try at once when
- * the network comes back or the machine wakes up. */
+ * the network comes back or the machine wakes up. canary: of several instances one gets what is new
+ * first, and the others when it has settled there; when it fails there, that one is asked to go
+ * back and the others are left as they are. */
 struct lp_fleet_opts {
 	struct lp_link_opts common;
 	char *const *urls;
 	size_t n_urls;
 	bool compress_auto;
 	uint64_t rate_bytes_per_s;
+	bool canary;
 };
 
 int lp_fleet_create(struct lp_fleet **out, struct lp_loop *loop, const struct lp_fleet_opts *opts,
@@ -29,6 +32,10 @@ void lp_fleet_destroy(struct lp_fleet *fleet); /* NULL is allowed */
 /* Whether a changeset may be taken from the workspace now: some streaming instance has nothing in
  * flight, or none streams at all (then catching up will cover it). */
 bool lp_fleet_wants(const struct lp_fleet *fleet);
+
+/* With a canary: what on_message and on_down of the links said, before anybody acts on it. */
+void lp_fleet_heard(struct lp_fleet *fleet, struct lp_link *link, const struct lp_msg *msg);
+void lp_fleet_lost(struct lp_fleet *fleet, struct lp_link *link);
 
 /* Offers the changeset to every link; its reference stays the caller's. */
 void lp_fleet_push(struct lp_fleet *fleet, struct lp_changeset *cs);

@@ -4,8 +4,10 @@
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
+#include "common/base/lp_secret.h"
 #include "wire/auth.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,6 +24,7 @@
 #define FRESH_US 100000u
 
 static void connect_now(struct lp_link *link);
+static void open_ws(struct lp_link *link);
 
 int lp_link_queue(struct lp_link *link, const struct lp_msg *msg)
 {
@@ -54,6 +57,7 @@ static void on_open(struct lp_ws *ws)
 	struct lp_msg msg = {.kind = LP_MSG_HELLO};
 
 	link->silences = link->hurry = 0;
+	link->addr = link->addrs.n; /* it is there: no other has to be tried */
 	lp_timer_set(link->loop, &link->opening, lp_now_us() + WELCOME_US);
 
 	link->hello = (struct lp_msg_hello){
@@ -123,6 +127,17 @@ static void on_welcome(struct lp_link *link, const struct lp_msg_welcome *welcom
 		cs->revision = link->source.revision(link->source.ctx);
 		lp_walk_catch_up(link, cs);
 		lp_changeset_unref(cs);
+		return;
+	}
+	if (link->held) {
+		link->missed = true;
+		link->state = LP_LINK_RESTING;
+		return;
+	}
+	if (link->rolled && lp_digest_equal(&root, &link->rolled_root)) {
+		link->state = LP_LINK_STREAMING;
+		if (link->ops.on_caught_up)
+			link->ops.on_caught_up(link->ops.ctx, link);
 		return;
 	}
 	lp_walk_start(link, lp_digest_is_none(&root) && !welcome->foreign);
@@ -207,6 +222,8 @@ static void schedule_retry(struct lp_link *link)
 /* The connection is gone: forgets what it was about. */
 static void reset(struct lp_link *link)
 {
+	lp_resolve_cancel(link->resolve);
+	link->resolve = NULL;
 	link->ws = NULL;
 	link->state = LP_LINK_DOWN;
 	lp_stream_reset(link);
@@ -215,12 +232,9 @@ static void reset(struct lp_link *link)
 	lp_timer_clear(&link->opening);
 }
 
-static void on_close(struct lp_ws *ws, const char *reason)
+/* The connection is gone, or did not come about. */
+static void lost(struct lp_link *link, const char *reason)
 {
-	struct lp_link *link = lp_ws_user(ws);
-
-	if (!link)
-		return;
 	reset(link);
 	if (!link->last_error[0])
 		(void)snprintf(link->last_error, sizeof(link->last_error), "%s", reason);
@@ -229,6 +243,28 @@ static void on_close(struct lp_ws *ws, const char *reason)
 	if (!link->final)
 		schedule_retry(link);
 	link->ops.on_down(link->ops.ctx, link, link->last_error, link->final);
+}
+
+static void on_next_address(struct lp_timer *timer)
+{
+	open_ws(LP_CONTAINER_OF(timer, struct lp_link, retry));
+}
+
+static void on_close(struct lp_ws *ws, const char *reason)
+{
+	struct lp_link *link = lp_ws_user(ws);
+
+	if (!link)
+		return;
+	/* A host may have more addresses than it listens at; the time is for all of them. */
+	if (link->addr + 1 < link->addrs.n && !link->last_error[0]) {
+		link->ws = NULL;
+		link->addr++;
+		link->retry.on_fire = on_next_address;
+		lp_timer_set(link->loop, &link->retry, lp_now_us());
+		return;
+	}
+	lost(link, reason);
 }
 
 /* Nobody answers: what was sent into a dead network is not waited for any longer. */
@@ -240,7 +276,10 @@ static void on_opening(struct lp_timer *timer)
 		link->hurry++;
 	else
 		link->silences++;
-	lp_link_fail(link, "it does not answer");
+	if (link->resolve)
+		lost(link, "no name server answers");
+	else
+		lp_link_fail(link, "it does not answer");
 }
 
 void lp_link_nudge(struct lp_link *link)
@@ -259,8 +298,10 @@ void lp_link_nudge(struct lp_link *link)
 	link->silences = 0;
 	link->hurry = 1;
 	if (now_us - link->connect_us < FRESH_US) {
-		if (!link->ws)
+		if (!link->ws) {
+			link->retry.on_fire = on_retry;
 			lp_timer_set(link->loop, &link->retry, link->connect_us + FRESH_US);
+		}
 		return;
 	}
 	if (link->ws) {
@@ -292,21 +333,19 @@ static uint64_t patience_us(struct lp_link *link)
 	return wait_us < CONNECT_MAX_US ? wait_us : CONNECT_MAX_US;
 }
 
-static void connect_now(struct lp_link *link)
+/* Connects to the present address. */
+static void open_ws(struct lp_link *link)
 {
 	const struct lp_ws_connect_opts opts = {
 		.url = link->opts.url,
 		.ca_file = link->opts.ca_file,
+		.pins = link->opts.pins,
+		.address = link->addr < link->addrs.n ? link->addrs.at[link->addr] : NULL,
 		.ops = &ws_ops,
 		.user = link,
 	};
 	struct lp_err err = {0};
 
-	link->state = LP_LINK_OPENING;
-	link->last_error[0] = '\0';
-	link->connect_us = lp_now_us();
-	link->opening.on_fire = on_opening;
-	lp_timer_set(link->loop, &link->opening, link->connect_us + patience_us(link));
 	if (lp_ws_connect(link->loop, &link->ws, &opts, &err) == 0)
 		return;
 	lp_timer_clear(&link->opening);
@@ -314,6 +353,60 @@ static void connect_now(struct lp_link *link)
 	link->state = LP_LINK_DOWN;
 	link->final = true;
 	link->ops.on_down(link->ops.ctx, link, err.msg, true);
+}
+
+static void on_resolved(void *ctx, const struct lp_addrs *addrs, const char *fault)
+{
+	struct lp_link *link = ctx;
+
+	link->resolve = NULL;
+	if (fault) {
+		lost(link, fault);
+		return;
+	}
+	/* One that was silent the last time is not the first to be tried again. */
+	link->addrs.n = addrs->n;
+	for (size_t i = 0; i < addrs->n; i++)
+		memcpy(link->addrs.at[i], addrs->at[(i + link->silences + link->hurry) % addrs->n],
+		       LP_ADDR_BYTES);
+	open_ws(link);
+}
+
+/* The host of a URL when it has to be looked up: not when it is a numeric address, nor of what is
+ * no URL at all. */
+static bool needs_resolve(const char *url, char out[LP_HOST_MAX_BYTES + 1])
+{
+	const char *host = strstr(url, "://");
+	struct in_addr v4;
+	size_t len;
+
+	if (!host)
+		return false;
+	host += 3;
+	len = strcspn(host, ":/?#[");
+	if (len == 0 || len > LP_HOST_MAX_BYTES)
+		return false; /* nothing, or an IPv6 address in brackets */
+	memcpy(out, host, len);
+	out[len] = '\0';
+	return inet_pton(AF_INET, out, &v4) != 1;
+}
+
+static void connect_now(struct lp_link *link)
+{
+	char host[LP_HOST_MAX_BYTES + 1];
+	struct lp_err err = {0};
+
+	reset(link);
+	link->state = LP_LINK_OPENING;
+	link->last_error[0] = '\0';
+	link->connect_us = lp_now_us();
+	link->opening.on_fire = on_opening;
+	lp_timer_set(link->loop, &link->opening, link->connect_us + patience_us(link));
+	link->addrs.n = link->addr = 0;
+	if (!needs_resolve(link->opts.url, host))
+		open_ws(link);
+	else if (lp_resolve_start(&link->resolve, link->loop, host, on_resolved, link, &err) < 0)
+		lost(link, err.msg);
 }
 
 int lp_link_create(struct lp_link **out, struct lp_loop *loop, const struct lp_link_opts *opts,
@@ -342,6 +435,7 @@ void lp_link_destroy(struct lp_link *link)
 {
 	if (!link)
 		return;
+	lp_resolve_cancel(link->resolve);
 	lp_timer_clear(&link->retry);
 	lp_timer_clear(&link->opening);
 	lp_timer_clear(&link->resync_timer);

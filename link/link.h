@@ -11,13 +11,14 @@
 
 struct lp_link; /* opaque */
 
-/* url, secret and ca_file: borrowed until lp_link_destroy. app, holder: shown to others. index: the
- * number of this instance among the app's, for the caller. reconnect: try again for ever when the
- * connection is lost, also when it cannot be made the first time. */
+/* url, secret, ca_file and pins (common/loop/ws.h): borrowed until lp_link_destroy. app, holder:
+ * shown to others. index: the number of this instance among the app's, for the caller. reconnect:
+ * try again for ever when the connection is lost, also when it cannot be made the first time. */
 struct lp_link_opts {
 	const char *url;
 	const char *secret;
 	const char *ca_file;
+	const char *pins;
 	const char *app;
 	const char *holder;
 	const uint8_t *workspace; /* LP_WIRE_ID_BYTES */
@@ -31,9 +32,9 @@ struct lp_link_opts {
 
 /* What an instance said. on_up: welcomed; the owner's catch-up begins. on_caught_up: it holds what
  * the workspace holds. on_message: APPLIED, RESTARTED, SETTLED, FAILED, LOG, STATUS, VERIFIED,
- * borrowed.
- * on_idle: nothing is in flight any more. on_down: not connected (any more); final: it will not try
- * again. on_progress: content bytes of the catch-up sent so far. on_down may come before on_up. */
+ * ROLLED, borrowed. on_idle: nothing is in flight any more. on_down: not connected (any more);
+ * final: it will not try again. on_progress: content bytes of the catch-up sent so far. on_sent:
+ * the last byte of that changeset was given to the connection. on_down may come before on_up. */
 struct lp_link_ops {
 	void (*on_up)(void *ctx, struct lp_link *link, const struct lp_msg_welcome *welcome);
 	void (*on_caught_up)(void *ctx, struct lp_link *link);
@@ -42,6 +43,7 @@ struct lp_link_ops {
 	void (*on_down)(void *ctx, struct lp_link *link, const char *reason, bool final);
 	bool (*on_difference)(void *ctx, struct lp_link *link, const struct lp_changeset *cs);
 	void (*on_progress)(void *ctx, struct lp_link *link, uint64_t sent, uint64_t total);
+	void (*on_sent)(void *ctx, struct lp_link *link, uint64_t revision);
 	void *ctx;
 };
 
@@ -71,6 +73,14 @@ void lp_link_nudge(struct lp_link *link);
  * goes to on_message; trees that differ are made equal. Returns 0, or -ENOTCONN when the instance
  * is not connected. What was asked is forgotten when the connection is lost. */
 int lp_link_verify(struct lp_link *link) LP_MUST_USE;
+
+/* Holds back what is pushed from now on, and the comparison of trees when it connects; or lets all
+ * of that go on. */
+void lp_link_hold(struct lp_link *link, bool held);
+bool lp_link_is_held(const struct lp_link *link);
+
+/* Its instance went back to an earlier revision, and is left there until something is pushed. */
+bool lp_link_is_rolled(const struct lp_link *link);
 
 /* It was refused, or lost without reconnecting, and will not try again. */
 bool lp_link_has_ended(const struct lp_link *link);

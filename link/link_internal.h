@@ -3,6 +3,7 @@
 #ifndef LP_LINK_LINK_INTERNAL_H
 #define LP_LINK_LINK_INTERNAL_H
 
+#include "common/loop/resolve.h"
 #include "common/loop/ws.h"
 #include "link/link.h"
 #include "link/reel.h"
@@ -50,6 +51,9 @@ struct lp_link {
 	struct lp_source source;
 	enum lp_link_state state;
 	struct lp_ws *ws;
+	struct lp_resolve *resolve; /* while the instance's host is being looked up */
+	struct lp_addrs addrs;      /* where it is; none: as the URL says */
+	size_t addr;                /* the one that is tried */
 	struct lp_timer retry;
 	struct lp_timer opening; /* while it connects and until WELCOME */
 	struct lp_timer paced;   /* until the rate allows more content */
@@ -71,11 +75,16 @@ struct lp_link {
 	unsigned in_flight; /* changesets queued, or sent whole or in part and not answered */
 	bool behind;        /* compare trees when these are answered */
 	bool unsure;        /* something was left out: it may not hold what the index says */
+	bool rolled;        /* its tree went back to rolled_root on purpose: leave it so until there
+			     * is something new */
+	bool held;          /* what is pushed, and what it lacks, waits for lp_link_hold */
+	bool missed;        /* something does */
 	bool verify;        /* VERIFY is to be sent when nothing is in flight */
 	uint64_t sent;      /* encoded bytes of CHANGE, DATA and SKIP since WELCOME */
 	uint64_t consumed;  /* of them, as the instance credits */
 	struct lp_buf scratch;
 	uint64_t applied;
+	struct lp_digest rolled_root;
 	struct lp_digest partial; /* of the content whose beginning the instance has; see WELCOME */
 	uint64_t partial_have;
 	struct lp_old_version *old; /* versions replaced since nothing was in flight */

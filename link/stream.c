@@ -92,6 +92,17 @@ void lp_stream_enqueue(struct lp_link *link, struct lp_changeset *cs, struct lp_
 void lp_link_push(struct lp_link *link, struct lp_changeset *cs, struct lp_reel *reel)
 {
 	lp_old_remember(link, cs);
+	if (link->held) {
+		link->missed = true;
+		return;
+	}
+	if (link->rolled && cs->n_ops == 0)
+		return;
+	if (link->rolled && link->state == LP_LINK_STREAMING && link->in_flight == 0) {
+		lp_walk_start(link, false);
+		return;
+	}
+	link->rolled = false;
 	if (link->state == LP_LINK_WALKING) {
 		lp_walk_touch(link, cs);
 		return;
@@ -203,6 +214,8 @@ static void send_content(struct lp_link *link)
 	if (!next.last)
 		return;
 	link->unsure |= next.left_out;
+	if (link->ops.on_sent)
+		link->ops.on_sent(link->ops.ctx, link, o->cs->revision);
 	link->out_first = o->next;
 	if (!link->out_first)
 		link->out_last = NULL;
@@ -377,6 +390,16 @@ static void on_verified(struct lp_link *link, const struct lp_msg *msg)
 		link->behind = true;
 }
 
+/* What is under way by now leads to a comparison by itself. */
+static void on_rolled(struct lp_link *link, const struct lp_msg *msg)
+{
+	if (msg->u.rolled.done && lp_link_is_idle(link)) {
+		link->rolled = true;
+		memcpy(link->rolled_root.b, msg->u.rolled.root, sizeof(link->rolled_root.b));
+	}
+	link->ops.on_message(link->ops.ctx, link, msg);
+}
+
 void lp_stream_message(struct lp_link *link, const struct lp_msg *msg)
 {
 	bool expected = link->state == LP_LINK_STREAMING || link->state == LP_LINK_CATCHING;
@@ -396,6 +419,9 @@ void lp_stream_message(struct lp_link *link, const struct lp_msg *msg)
 		return;
 	case LP_MSG_VERIFIED:
 		on_verified(link, msg);
+		return;
+	case LP_MSG_ROLLED:
+		on_rolled(link, msg);
 		return;
 	case LP_MSG_FAILED:
 		if (msg->u.failed.resync && expected)

@@ -176,7 +176,7 @@ void lp_walk_start(struct lp_link *link, bool empty_instance)
 	struct lp_index *ix = link->source.index(link->source.ctx);
 
 	lp_walk_reset(link);
-	link->behind = false;
+	link->behind = link->rolled = false;
 	link->state = LP_LINK_WALKING;
 	link->diff = lp_changeset_create();
 	(void)lp_index_root(ix);

@@ -11,17 +11,6 @@ static const char *const labels[] = {
 	[LP_AUTH_INSTANCE] = "livepush.v1 instance",
 };
 
-const char *lp_secret_fault(const char *secret)
-{
-	size_t len = strlen(secret);
-
-	if (len < LP_SECRET_MIN_BYTES)
-		return "it is shorter than 16 bytes";
-	if (len > LP_SECRET_MAX_BYTES)
-		return "it is longer than 1024 bytes";
-	return NULL;
-}
-
 static void put_be64(uint8_t *p, uint64_t v)
 {
 	for (int i = 7; i >= 0; i--, v >>= 8)

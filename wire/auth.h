@@ -4,12 +4,6 @@
 
 #include "wire/msg.h"
 
-#define LP_SECRET_MIN_BYTES 16
-#define LP_SECRET_MAX_BYTES 1024
-
-/* Why a secret may not be used ("shorter than 16 bytes"), or NULL when it may. */
-const char *lp_secret_fault(const char *secret);
-
 enum lp_auth_side {
 	LP_AUTH_CLIENT,
 	LP_AUTH_INSTANCE,

@@ -107,6 +107,8 @@ int lp_msg_encode(const struct lp_msg *msg, struct lp_buf *out)
 	out->max = max;
 	if (r < 0)
 		out->len = before;
+	if (r < 0 && before == 0)
+		lp_buf_finish(out);
 	return r;
 }
 
@@ -130,6 +132,7 @@ const char *lp_wire_stage_name(uint64_t stage)
 		[LP_WIRE_STAGE_CONFIG] = "config", [LP_WIRE_STAGE_RULE] = "rule",
 		[LP_WIRE_STAGE_START] = "start",   [LP_WIRE_STAGE_HEALTH] = "health",
 		[LP_WIRE_STAGE_CRASH] = "crash",   [LP_WIRE_STAGE_APPLY] = "apply",
+		[LP_WIRE_STAGE_LOOP] = "loop",
 	};
 
 	return stage < LP_COUNT_OF(names) && names[stage] ? names[stage] : "unknown";

@@ -194,6 +194,7 @@ static const struct lp_field restarted[] = {
 	UINT(lp_msg_restarted, revision, 0),
 	UINT(lp_msg_restarted, generation, 0),
 	UINT(lp_msg_restarted, took_us, 0),
+	UINT(lp_msg_restarted, spawned_us, 0),
 };
 static const struct lp_field settled[] = {UINT(lp_msg_settled, revision, 0)};
 static const struct lp_field failed[] = {
@@ -203,6 +204,8 @@ static const struct lp_field failed[] = {
 	FLAG(lp_msg_failed, resync),
 	BYTES(lp_msg_failed, error, LP_FIELD_TEXT, (uint64_t)2 * TEXT_MAX),
 	BYTES(lp_msg_failed, excerpt, LP_FIELD_BIN, LP_WIRE_EXCERPT_MAX_BYTES),
+	BYTES(lp_msg_failed, path, LP_FIELD_DIR_PATH, LP_PATH_MAX_BYTES),
+	UINT(lp_msg_failed, files, 0),
 };
 static const struct lp_field log_fields[] = {
 	UINT(lp_msg_log, generation, 0),
@@ -225,6 +228,76 @@ static const struct lp_field status[] = {
 	BYTES(lp_msg_status, owner, LP_FIELD_TEXT, TEXT_MAX),
 };
 static const struct lp_field tail[] = {UINT(lp_msg_tail, backlog, 1000), FLAG(lp_msg_tail, follow)};
+
+static const struct lp_field member[] = {
+	BYTES(lp_wire_member, name, LP_FIELD_TEXT, TEXT_MAX),
+	UINT(lp_wire_member, state, LP_MEMBER_STATE_COUNT_ - 1),
+	UINT(lp_wire_member, applied, 0),
+	UINT(lp_wire_member, settled, 0),
+	UINT(lp_wire_member, generation, 0),
+};
+static const struct lp_record member_record = RECORD("member", lp_wire_member, member);
+static const struct lp_field fleet[] = {
+	UINT(lp_msg_fleet, served, 0),
+	{.name = "members",
+	 .type = LP_FIELD_ARRAY,
+	 .max = LP_WIRE_MEMBERS_MAX,
+	 .offset = offsetof(struct lp_msg_fleet, members),
+	 .offset2 = offsetof(struct lp_msg_fleet, n_members),
+	 .element = &member_record},
+};
+static const struct lp_field reloaded[] = {
+	UINT(lp_msg_reloaded, revision, 0),
+	UINT(lp_msg_reloaded, took_us, 0),
+};
+
+static const struct lp_field history[] = {UINT(lp_msg_history, most, LP_WIRE_REVISIONS_MAX)};
+static const struct lp_field revision[] = {
+	UINT(lp_wire_revision, revision, 0),
+	UINT(lp_wire_revision, at_ms, INT64_MAX),
+	UINT(lp_wire_revision, state, LP_REVISION_STATE_COUNT_ - 1),
+	UINT(lp_wire_revision, files, 0),
+	UINT(lp_wire_revision, removed, 0),
+	UINT(lp_wire_revision, bytes, 0),
+	FLAG(lp_wire_revision, kept),
+	BYTES(lp_wire_revision, paths, LP_FIELD_BIN, LP_WIRE_PATHS_MAX_BYTES),
+	BYTES(lp_wire_revision, error, LP_FIELD_TEXT, TEXT_MAX),
+};
+
+/* The list of paths ends with a NUL, so that each of them does. */
+static const char *revision_fault(const void *record)
+{
+	const struct lp_wire_revision *r = record;
+
+	return r->paths.len == 0 || r->paths.p[r->paths.len - 1] == '\0'
+		       ? NULL
+		       : "has a path that does not end";
+}
+
+static const struct lp_record revision_record =
+	CHECKED("revision", lp_wire_revision, revision, revision_fault);
+static const struct lp_field revisions[] = {
+	UINT(lp_msg_revisions, revision, 0),
+	{.name = "revisions",
+	 .type = LP_FIELD_ARRAY,
+	 .max = LP_WIRE_REVISIONS_MAX,
+	 .offset = offsetof(struct lp_msg_revisions, revisions),
+	 .offset2 = offsetof(struct lp_msg_revisions, n_revisions),
+	 .element = &revision_record},
+};
+static const struct lp_field rollback[] = {
+	UINT(lp_msg_rollback, revision, 0),
+	FLAG(lp_msg_rollback, only_failed),
+};
+static const struct lp_field rolled[] = {
+	FLAG(lp_msg_rolled, done),
+	FLAG(lp_msg_rolled, asked),
+	UINT(lp_msg_rolled, revision, 0),
+	UINT(lp_msg_rolled, from, 0),
+	UINT(lp_msg_rolled, files, 0),
+	FIXED(lp_msg_rolled, root),
+	BYTES(lp_msg_rolled, text, LP_FIELD_TEXT, TEXT_MAX),
+};
 
 static const struct lp_record records[] = {
 	[LP_MSG_HELLO] = RECORD("HELLO", lp_msg_hello, hello),
@@ -251,6 +324,12 @@ static const struct lp_record records[] = {
 	[LP_MSG_PATCH] = CHECKED("PATCH", lp_msg_patch, patch, patch_fault),
 	[LP_MSG_VERIFY] = RECORD("VERIFY", lp_msg_verify, verify),
 	[LP_MSG_VERIFIED] = RECORD("VERIFIED", lp_msg_verified, verified),
+	[LP_MSG_FLEET] = RECORD("FLEET", lp_msg_fleet, fleet),
+	[LP_MSG_RELOADED] = RECORD("RELOADED", lp_msg_reloaded, reloaded),
+	[LP_MSG_HISTORY] = RECORD("HISTORY", lp_msg_history, history),
+	[LP_MSG_REVISIONS] = RECORD("REVISIONS", lp_msg_revisions, revisions),
+	[LP_MSG_ROLLBACK] = RECORD("ROLLBACK", lp_msg_rollback, rollback),
+	[LP_MSG_ROLLED] = RECORD("ROLLED", lp_msg_rolled, rolled),
 };
 
 const struct lp_record *lp_record_of(uint64_t kind)

@@ -6,7 +6,9 @@
  * LISTINGs), then sends changesets: one CHANGE with FIRST and LAST, or CHANGEs, DATAs and PATCHes
  * with FIRST on the first and LAST on the last CHANGE. The instance gives CREDIT for what it has
  * consumed and answers every changeset with APPLIED or FAILED, in order. RESTARTED, SETTLED, FAILED
- * and LOG come when they happen. Observers may send RESTART, ASK and TAIL only.
+ * and LOG come when they happen. FLEET goes to every instance when what the owner knows of all of
+ * them has changed, RELOADED comes when a browser shows what FLEET announced. Observers may send
+ * RESTART, ASK and TAIL only.
  *
  * Resynchronisation. A changeset must lead to the root digest that it names; when it does not, or
  * a KEEP does not hold, the instance answers FAILED with resync set and ignores changesets until
@@ -16,6 +18,7 @@
 
 #include "common/base/lp_buf.h"
 #include "common/base/lp_err.h"
+#include "wire/msg_history.h"
 #include "wire/msg_types.h"
 
 struct lp_msg {
@@ -45,6 +48,12 @@ struct lp_msg {
 		struct lp_msg_patch patch;
 		struct lp_msg_verify verify;
 		struct lp_msg_verified verified;
+		struct lp_msg_fleet fleet;
+		struct lp_msg_reloaded reloaded;
+		struct lp_msg_history history;
+		struct lp_msg_revisions revisions;
+		struct lp_msg_rollback rollback;
+		struct lp_msg_rolled rolled;
 	} u;
 };
 
@@ -57,7 +66,8 @@ void lp_bytes_text(const struct lp_bytes *b, char *out, size_t out_bytes);
 const char *lp_wire_stage_name(uint64_t stage);
 
 /* Appends the encoded message. Arrays and bytes in msg stay the caller's. Returns 0, -EMSGSIZE
- * (over LP_WIRE_MSG_MAX_BYTES or a field's limit) or -ENOMEM; on failure out is as before. */
+ * (over LP_WIRE_MSG_MAX_BYTES or a field's limit) or -ENOMEM; on failure out is as before, and has
+ * no memory when it was empty. */
 int lp_msg_encode(const struct lp_msg *msg, struct lp_buf *out) LP_MUST_USE;
 
 /* Decodes exactly one message from data[0..len). Bytes in *msg are borrowed from data, its arrays

@@ -16,6 +16,7 @@
 #define LP_WIRE_ID_BYTES          16
 #define LP_WIRE_TEXT_MAX_BYTES    512
 #define LP_WIRE_EXCERPT_MAX_BYTES 16384
+#define LP_WIRE_MEMBERS_MAX       1024  /* instances in one message */
 #define LP_WIRE_OPS_MAX           16384 /* operations, entries or paths in one message */
 
 /* Kinds are never used for anything else once given out. */
@@ -44,6 +45,12 @@ enum lp_msg_kind {
 	LP_MSG_TAIL = 43,
 	LP_MSG_VERIFY = 44,
 	LP_MSG_VERIFIED = 45,
+	LP_MSG_FLEET = 50,
+	LP_MSG_RELOADED = 51,
+	LP_MSG_HISTORY = 52,
+	LP_MSG_REVISIONS = 53,
+	LP_MSG_ROLLBACK = 54,
+	LP_MSG_ROLLED = 55,
 };
 
 /* Borrowed bytes: text or binary, not terminated. */

@@ -96,16 +96,20 @@ struct lp_msg_listing {
 	size_t n_entries;
 };
 
+/* took_us, spawned_us: from the cause to now, and to the start of its process. */
 struct lp_msg_restarted {
 	uint64_t revision;
 	uint64_t generation;
 	uint64_t took_us;
+	uint64_t spawned_us;
 };
 
 struct lp_msg_settled {
 	uint64_t revision;
 };
 
+/* path: the first of the files that changed last before it; files: how many those were. Both may
+ * be empty. */
 struct lp_msg_failed {
 	uint64_t revision;
 	uint64_t generation;
@@ -113,6 +117,8 @@ struct lp_msg_failed {
 	bool resync;
 	struct lp_bytes error;
 	struct lp_bytes excerpt;
+	struct lp_bytes path;
+	uint64_t files;
 };
 
 enum lp_wire_stage {
@@ -122,6 +128,7 @@ enum lp_wire_stage {
 	LP_WIRE_STAGE_HEALTH = 4,
 	LP_WIRE_STAGE_CRASH = 5,
 	LP_WIRE_STAGE_APPLY = 6,
+	LP_WIRE_STAGE_LOOP = 7,
 };
 
 /* Asks an owner's instance to read every file of its tree again and to compare it with what it
@@ -168,6 +175,37 @@ struct lp_msg_status {
 	uint64_t uptime_us;
 	uint8_t root[16];
 	struct lp_bytes owner; /* "" when none is connected */
+};
+
+/* How an instance is, as its owner sees it. */
+enum lp_wire_member_state {
+	LP_MEMBER_AWAY = 1, /* not connected */
+	LP_MEMBER_BEHIND,   /* something is on its way there */
+	LP_MEMBER_SERVING,  /* it serves what the workspace holds */
+	LP_MEMBER_FAILED,   /* the newest revision did not come to serve there */
+	LP_MEMBER_STATE_COUNT_,
+};
+
+struct lp_wire_member {
+	struct lp_bytes name;
+	uint64_t state; /* enum lp_wire_member_state */
+	uint64_t applied;
+	uint64_t settled;
+	uint64_t generation;
+};
+
+/* What an owner tells each of its instances of all of them. served: the newest revision that every
+ * one of them serves; browsers are told of it then. */
+struct lp_msg_fleet {
+	uint64_t served;
+	struct lp_wire_member *members;
+	size_t n_members;
+};
+
+/* A browser shows what it was told of; it says so once. took_us: since it was told. */
+struct lp_msg_reloaded {
+	uint64_t revision;
+	uint64_t took_us;
 };
 
 /* backlog: lines of the past to send, at most 1000. follow: LOG messages from now on. */

@@ -18,6 +18,8 @@ void lp_conf_init(struct lp_conf *conf)
 				.timeout_ms = 30000,
 				.interval_ms = 100,
 				.settle_ms = 1000,
+				.probe_ms = 10000,
+				.threshold = 1,
 			},
 		.restart =
 			{
@@ -38,6 +40,7 @@ static void finish_rule(struct lp_conf_rule *rule)
 static void finish_target(struct lp_conf_target *target)
 {
 	conf_free_strings(&target->urls, &target->n_urls);
+	conf_free_strings(&target->pins, &target->n_pins);
 	free(target->name);
 	free(target->secret_file);
 	free(target->secret_env);
@@ -56,9 +59,11 @@ void lp_conf_finish(struct lp_conf *conf)
 		finish_target(&conf->targets[i]);
 	conf_free_strings(&conf->command.argv, &conf->command.n);
 	conf_free_strings(&conf->ignore, &conf->n_ignore);
+	conf_free_strings(&conf->hosts, &conf->n_hosts);
 	free(conf->env);
 	free(conf->rules);
 	free(conf->targets);
+	conf_free_strings(&conf->health.command.argv, &conf->health.command.n);
 	free(conf->health.path);
 	free(conf->app);
 	lp_conf_init(conf);
@@ -134,4 +139,16 @@ void lp_conf_apply_environment(struct lp_conf *conf)
 
 	if (command && command[0])
 		lp_conf_set_command(conf, argv);
+}
+
+bool lp_conf_is_pin(const char *text, size_t len)
+{
+	static const char prefix[] = "sha256//";
+	static const char base64[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const size_t prefix_len = sizeof(prefix) - 1;
+
+	/* 32 bytes are 43 characters and a sign for what is missing of 33. */
+	return len == prefix_len + 44 && memcmp(text, prefix, prefix_len) == 0 &&
+	       strspn(text + prefix_len, base64) == 43 && text[len - 1] == '=';
 }

@@ -23,7 +23,8 @@ enum lp_conf_action {
 	LP_ACTION_RESTART, /* the default for paths that no rule matches */
 	LP_ACTION_NONE,
 	LP_ACTION_SIGNAL,
-	LP_ACTION_RUN, /* run the command, then restart */
+	LP_ACTION_RUN,            /* run the command, then restart */
+	LP_ACTION_BROWSER_RELOAD, /* nothing but telling browsers; NONE does not even that */
 	LP_ACTION_COUNT_,
 };
 
@@ -43,6 +44,7 @@ enum lp_conf_health_kind {
 	LP_HEALTH_TCP,     /* default: the port accepts a connection */
 	LP_HEALTH_HTTP,    /* GET path answers with a status in [status_min, status_max] */
 	LP_HEALTH_PROCESS, /* still running after `settle_ms` */
+	LP_HEALTH_COMMAND, /* `command` ends with status 0 */
 	LP_HEALTH_COUNT_,
 };
 
@@ -54,6 +56,16 @@ struct lp_conf_health {
 	uint32_t timeout_ms;  /* start deadline; default 30000 */
 	uint32_t interval_ms; /* upper bound between probes; default 100 */
 	uint32_t settle_ms;   /* PROCESS; default 1000 */
+	uint32_t probe_ms;    /* longest wait for one probe; default 10000 */
+	uint16_t threshold;   /* successes in a row that it takes; default 1 */
+	struct lp_conf_command command;
+};
+
+/* What becomes of the tree when a new generation does not get healthy. */
+enum lp_conf_on_failure {
+	LP_ON_FAILURE_KEEP,
+	LP_ON_FAILURE_ROLLBACK,
+	LP_ON_FAILURE_COUNT_,
 };
 
 enum lp_conf_strategy {
@@ -69,6 +81,20 @@ struct lp_conf_restart {
 	uint32_t streams_ms; /* the same for WebSockets, event streams, HTTP/2; default 30000 */
 	uint32_t hold_ms;    /* longest wait of a request at the door; default 30000 */
 	uint16_t port;       /* stop-start: fixed port of the app; 0 (default): a free one */
+	enum lp_conf_on_failure on_failure;
+};
+
+/* Limits of the front door; 0 stands for the default of struct lp_proxy_limits, which has the same
+ * members with longer names. */
+struct lp_conf_front {
+	uint64_t max_body_bytes; /* default: any */
+	uint32_t max_conns;
+	uint32_t header_ms;
+	uint32_t body_ms;
+	uint32_t write_ms;
+	uint32_t response_ms;
+	uint32_t idle_ms;
+	int via; /* whether to add Via; default 0 */
 };
 
 enum lp_conf_compress {
@@ -76,6 +102,13 @@ enum lp_conf_compress {
 	LP_COMPRESS_ALWAYS,
 	LP_COMPRESS_NEVER,
 	LP_COMPRESS_COUNT_,
+};
+
+/* Whose clients an instance also serves. */
+enum lp_conf_compat {
+	LP_COMPAT_NONE,
+	LP_COMPAT_FASTPUSH, /* cf-fastpush's plugin, under /_fastpush */
+	LP_COMPAT_COUNT_,
 };
 
 /* A named place to push to. urls: ws:// or wss://, one per instance, at least one. The secret comes
@@ -87,6 +120,8 @@ struct lp_conf_target {
 	char *secret_file;
 	char *secret_env;
 	char *ca_file;
+	char **pins; /* "sha256//BASE64": public keys, one of which a wss:// server must have */
+	size_t n_pins;
 	enum lp_conf_compress compress;
 };
 
@@ -107,8 +142,14 @@ struct lp_conf {
 	size_t n_rules;
 	struct lp_conf_health health;
 	struct lp_conf_restart restart;
+	struct lp_conf_front front;
+	int canary; /* whether one of several instances gets what is new first; default 0 */
+	int inject; /* whether pages get the reload script; default 0 */
 	struct lp_conf_target *targets;
 	size_t n_targets;
+	char **hosts; /* names that browsers reach the instance by */
+	size_t n_hosts;
+	enum lp_conf_compat compat;
 };
 
 /* Fills *conf with the defaults. */
@@ -139,6 +180,9 @@ void lp_conf_apply_environment(struct lp_conf *conf);
 
 /* The target of that name, or NULL. Borrowed from conf. */
 const struct lp_conf_target *lp_conf_target(const struct lp_conf *conf, const char *name);
+
+/* Whether text[0..len) is the digest of a public key as in a pin: "sha256//" and base64. */
+bool lp_conf_is_pin(const char *text, size_t len);
 
 /* Parses "250ms", "10s", "2m" or "1h" (a whole number and a unit; at most 24 h) into milliseconds.
  * Returns 0 or -EINVAL. */

@@ -1,6 +1,7 @@
 /* common/conf/conf_schema.c: the keys of livepush.yml, what each takes, and which go together. */
 #include "common/conf/conf_schema.h"
 
+#include "common/conf/conf_front.h"
 #include "common/conf/conf_value.h"
 #include "common/conf/conf_word.h"
 
@@ -22,6 +23,7 @@ static const struct conf_word action_words[] = {
 	{"none", LP_ACTION_NONE},
 	{"signal", LP_ACTION_SIGNAL},
 	{"run", LP_ACTION_RUN},
+	{"browser-reload", LP_ACTION_BROWSER_RELOAD},
 	{NULL, 0},
 };
 
@@ -29,12 +31,25 @@ static const struct conf_word health_words[] = {
 	{"tcp", LP_HEALTH_TCP},
 	{"http", LP_HEALTH_HTTP},
 	{"process", LP_HEALTH_PROCESS},
+	{"command", LP_HEALTH_COMMAND},
 	{NULL, 0},
 };
 
 static const struct conf_word strategy_words[] = {
 	{"swap", LP_STRATEGY_SWAP},
 	{"stop-start", LP_STRATEGY_STOP_START},
+	{NULL, 0},
+};
+
+static const struct conf_word on_failure_words[] = {
+	{"keep", LP_ON_FAILURE_KEEP},
+	{"rollback", LP_ON_FAILURE_ROLLBACK},
+	{NULL, 0},
+};
+
+static const struct conf_word compat_words[] = {
+	{"none", LP_COMPAT_NONE},
+	{"fastpush", LP_COMPAT_FASTPUSH},
 	{NULL, 0},
 };
 
@@ -229,6 +244,17 @@ static int check_health(struct conf_reader *r, const struct conf_seen *seen, voi
 	if (e == 0)
 		e = check_only_for(r, seen, "settle", health->kind == LP_HEALTH_PROCESS,
 				   "kind: process");
+	if (e == 0)
+		e = check_only_for(r, seen, "command", health->kind == LP_HEALTH_COMMAND,
+				   "kind: command");
+	if (e == 0)
+		e = check_only_for(r, seen, "threshold", health->kind != LP_HEALTH_PROCESS,
+				   "kind: tcp, http or command");
+	if (e == 0)
+		e = check_only_for(r, seen, "probe_timeout", health->kind != LP_HEALTH_PROCESS,
+				   "kind: tcp, http or command");
+	if (e == 0 && health->kind == LP_HEALTH_COMMAND && health->command.n == 0)
+		e = conf_fail(r, seen->start, "'kind: command' needs the command in 'command'");
 	return e;
 }
 
@@ -240,6 +266,10 @@ static const struct conf_field health_fields[] = {
 	{"timeout", conf_read_duration, AT(lp_conf_health, timeout_ms), FROM_TO(1, HOURS_24_MS)},
 	{"interval", conf_read_duration, AT(lp_conf_health, interval_ms), FROM_TO(1, HOURS_24_MS)},
 	{"settle", conf_read_duration, AT(lp_conf_health, settle_ms), FROM_TO(0, HOURS_24_MS)},
+	{"probe_timeout", conf_read_duration, AT(lp_conf_health, probe_ms),
+	 FROM_TO(1, HOURS_24_MS)},
+	{"threshold", conf_read_u16, AT(lp_conf_health, threshold), FROM_TO(1, 1000)},
+	{"command", conf_read_command, AT(lp_conf_health, command)},
 };
 
 static const struct conf_map health_map = {"health", KEYS(health_fields), .check = check_health};
@@ -266,6 +296,7 @@ static const struct conf_field restart_fields[] = {
 	{"streams", conf_read_duration, AT(lp_conf_restart, streams_ms), FROM_TO(0, HOURS_24_MS)},
 	{"hold", conf_read_duration, AT(lp_conf_restart, hold_ms), FROM_TO(0, HOURS_24_MS)},
 	{"port", conf_read_u16, AT(lp_conf_restart, port), FROM_TO(0, UINT16_MAX)},
+	{"on_failure", conf_read_word, AT(lp_conf_restart, on_failure), .words = on_failure_words},
 };
 
 static const struct conf_map restart_map = {
@@ -294,6 +325,7 @@ static int check_target(struct conf_reader *r, const struct conf_seen *seen, voi
 	const struct conf_mark *urls = conf_seen_at(seen, "urls");
 	const struct conf_mark *env = conf_seen_at(seen, "secret_env");
 	const struct conf_mark *ca = conf_seen_at(seen, "ca");
+	const struct conf_mark *pin = conf_seen_at(seen, "pin");
 	size_t n_tls = 0;
 
 	if (target->n_urls == 0)
@@ -308,7 +340,19 @@ static int check_target(struct conf_reader *r, const struct conf_seen *seen, voi
 		n_tls += strncmp(target->urls[i], "wss:", 4) == 0;
 	if (ca && n_tls == 0)
 		return conf_fail(r, *ca, "'targets.ca' goes with wss:// URLs only");
+	if (pin && n_tls == 0)
+		return conf_fail(r, *pin, "'targets.pin' goes with wss:// URLs only");
 	return 0;
+}
+
+static int check_pin(struct conf_reader *r, const char *text)
+{
+	if (lp_conf_is_pin(text, strlen(text)))
+		return 0;
+	return conf_fail(r, conf_here(r),
+			 "'%s' has to be \"sha256//\" and the 44 characters of a public key's "
+			 "digest in base64",
+			 r->what);
 }
 
 static const struct conf_field target_fields[] = {
@@ -321,6 +365,8 @@ static const struct conf_field target_fields[] = {
 	 .each = conf_check_env_name},
 	{"secret", .read = refuse_secret, .is_hidden = true},
 	{"ca", conf_read_string, AT(lp_conf_target, ca_file)},
+	{"pin", conf_read_strings, AT(lp_conf_target, pins), ALSO(lp_conf_target, n_pins), .min = 1,
+	 .each = check_pin},
 	{"compress", conf_read_word, AT(lp_conf_target, compress), .words = compress_words},
 };
 
@@ -349,6 +395,12 @@ static int read_targets(struct conf_reader *r, const struct conf_field *f, void 
 			 obj);
 }
 
+static const struct conf_word yes_words[] = {
+	{"true", 1},
+	{"false", 0},
+	{NULL, 0},
+};
+
 static const struct conf_field top_fields[] = {
 	{"app", conf_read_string, AT(lp_conf, app), .each = conf_check_name},
 	{"command", conf_read_command, AT(lp_conf, command)},
@@ -358,7 +410,13 @@ static const struct conf_field top_fields[] = {
 	{"rules", .read = read_rules},
 	{"health", read_health, AT(lp_conf, health)},
 	{"restart", read_restart, AT(lp_conf, restart)},
+	{"front", conf_read_front, AT(lp_conf, front)},
+	{"canary", conf_read_word, AT(lp_conf, canary), .words = yes_words},
+	{"inject", conf_read_word, AT(lp_conf, inject), .words = yes_words},
 	{"targets", .read = read_targets},
+	{"hosts", conf_read_strings, AT(lp_conf, hosts), ALSO(lp_conf, n_hosts),
+	 .each = conf_check_line},
+	{"compat", conf_read_word, AT(lp_conf, compat), .words = compat_words},
 };
 
 const struct conf_map conf_schema = {"", KEYS(top_fields)};

@@ -131,6 +131,8 @@ int lp_ws_host_get(struct lp_loop *loop, struct lp_ws_host **out, struct lp_err 
 	info.port = CONTEXT_PORT_NO_LISTEN;
 	info.fd_limit_per_thread = 1024;
 	info.pt_serv_buf_size = 256 * 1024;
+	/* Browsers send the cookies of the app behind the same host, too. */
+	info.max_http_header_data2 = 16 * 1024;
 	host = lp_xcalloc(1, sizeof(*host));
 	host->scratch = lp_xcalloc(1, LWS_PRE + LP_WS_MESSAGE_MAX_BYTES);
 	host->context = lws_create_context(&info);
@@ -187,6 +189,8 @@ void lp_ws_free(struct lp_ws *ws)
 	else
 		ws->loop->ws->all = ws->next;
 	lp_buf_finish(&ws->rx);
+	free(ws->forwarded_for);
+	free(ws->pins);
 	free(ws);
 }
 
@@ -278,6 +282,13 @@ static int on_client_event(struct lp_ws *ws, struct lws *wsi, enum lws_callback_
 		ws->wsi = wsi;
 		if (ws->closing) /* closed while the peer's answer was on its way */
 			return -1;
+		if (ws->pins && !lp_ws_is_pinned(wsi, ws->pins)) {
+			(void)lws_snprintf(
+				ws->close_reason, sizeof(ws->close_reason),
+				"TLS failed: the server's public key is not one that was "
+				"pinned (--pin)");
+			return -1;
+		}
 		ws->open = true;
 		lp_ws_alive_begin(ws);
 		ws->ops->on_open(ws);
@@ -294,7 +305,7 @@ static int on_client_event(struct lp_ws *ws, struct lws *wsi, enum lws_callback_
 			(void)lws_snprintf(
 				ws->close_reason, sizeof(ws->close_reason),
 				"TLS failed: the certificate is not for this host, or its "
-				"authority is unknown (ca: in livepush.yml)");
+				"authority is unknown (--ca, or ca: in livepush.yml)");
 		else if (in && len > 0 && !ws->close_reason[0])
 			(void)lws_snprintf(ws->close_reason, sizeof(ws->close_reason), "%.*s",
 					   (int)len, (const char *)in);
@@ -374,9 +385,10 @@ static struct lws_vhost *tls_vhost(struct lp_loop *loop, const char *ca_file)
 
 /* Takes a URL apart; libwebsockets' parser writes NULs into its copy, cuts the leading '/' of the
  * path and gives "/" when there is none. */
-static int connect_parsed(struct lp_ws_host *host, struct lp_ws *ws, char *url, const char *ca_file,
-			  struct lp_err *err)
+static int connect_parsed(struct lp_ws_host *host, struct lp_ws *ws, char *url,
+			  const struct lp_ws_connect_opts *opts, struct lp_err *err)
 {
+	const char *ca_file = opts->ca_file ? opts->ca_file : "/etc/ssl/certs/ca-certificates.crt";
 	struct lws_client_connect_info info = {0};
 	const char *scheme, *address, *path;
 	LP_AUTO_FREE char *full_path = NULL;
@@ -391,19 +403,16 @@ static int connect_parsed(struct lp_ws_host *host, struct lp_ws *ws, char *url, 
 	info.context = host->context;
 	info.vhost = host->base;
 	if (tls) {
-		info.vhost = tls_vhost(ws->loop,
-				       ca_file ? ca_file : "/etc/ssl/certs/ca-certificates.crt");
+		info.vhost = tls_vhost(ws->loop, ca_file);
 		if (!info.vhost)
 			return lp_err_say(err, EINVAL,
-					  "cannot read the certificate authorities in %s",
-					  ca_file ? ca_file : "/etc/ssl/certs/ca-certificates.crt");
+					  "cannot read the certificate authorities in %s", ca_file);
 		info.ssl_connection = LCCSCF_USE_SSL;
 	}
-	info.address = address;
+	info.address = opts->address ? opts->address : address;
 	info.port = port;
 	info.path = full_path;
 	info.host = address;
-	info.origin = address;
 	info.protocol = LP_WS_SUBPROTOCOL;
 	info.ietf_version_or_minus_one = -1;
 	info.opaque_user_data = ws;
@@ -433,7 +442,8 @@ int lp_ws_connect(struct lp_loop *loop, struct lp_ws **out, const struct lp_ws_c
 	ws->is_client = true;
 	ws->ops = opts->ops;
 	ws->user = opts->user;
-	r = connect_parsed(host, ws, url, opts->ca_file, err);
+	ws->pins = opts->pins ? lp_xstrdup(opts->pins) : NULL;
+	r = connect_parsed(host, ws, url, opts, err);
 	if (r < 0) {
 		lp_ws_free(ws);
 		return lp_err_wrap(err, r, "%s", opts->url);
@@ -445,6 +455,11 @@ int lp_ws_connect(struct lp_loop *loop, struct lp_ws **out, const struct lp_ws_c
 void *lp_ws_user(const struct lp_ws *ws)
 {
 	return ws->user;
+}
+
+const char *lp_ws_forwarded_for(const struct lp_ws *ws)
+{
+	return ws->forwarded_for ? ws->forwarded_for : "";
 }
 
 void lp_ws_want_write(struct lp_ws *ws)

@@ -27,12 +27,16 @@ struct lp_ws_ops {
 };
 
 /* url: ws:// or wss://, host, optional port, optional path (default /_livepush/ws). ca_file: extra
- * certificate authority for wss, or NULL. user: what lp_ws_user returns. On both sides a
- * connection is dropped when the peer is silent for 9 s (it is pinged after 4.5 s), unless what it
- * is sent still moves. */
+ * certificate authority for wss, or NULL. pins: public keys, "sha256//BASE64" with ';' between
+ * them, one of which a wss server must have besides; NULL: any. address: where the host of the URL
+ * is (common/loop/resolve.h); NULL: it is numeric, or may be looked up here, which blocks. user:
+ * what lp_ws_user returns. On both sides a connection is dropped when the peer is silent for 9 s
+ * (it is pinged after 4.5 s), unless what it is sent still moves. */
 struct lp_ws_connect_opts {
 	const char *url;
 	const char *ca_file;
+	const char *pins; /* copied */
+	const char *address;
 	const struct lp_ws_ops *ops;
 	void *user;
 };
@@ -42,24 +46,21 @@ struct lp_ws_connect_opts {
 int lp_ws_connect(struct lp_loop *loop, struct lp_ws **out, const struct lp_ws_connect_opts *opts,
 		  struct lp_err *err) LP_MUST_USE;
 
-/* One plain HTTP request (not an upgrade) at the server side. authorization: value of that header
- * or
- * "". The answer is what the handler puts into the last three. */
-struct lp_http_request {
-	const char *path;
-	const char *authorization;
-	int status;
-	const char *content_type;
-	struct lp_buf *body;
-};
+struct lp_http; /* common/loop/http.h */
 
-/* Listens on an abstract unix socket (name without the leading NUL). A connection that asks for
- * LP_WS_SUBPROTOCOL at path /_livepush/ws is offered to on_accept, which returns the ops and sets
- * *user, or NULL to refuse. on_request answers everything else. */
+/* Listens on an abstract unix socket (name without the leading NUL); takes connections of this very
+ * process only. A connection that asks for LP_WS_SUBPROTOCOL at path /_livepush/ws is shown to
+ * on_upgrade, which returns 0 or the HTTP status to refuse it with (NULL: all are taken), then
+ * offered to on_accept, which returns the ops and sets *user, or NULL to refuse. Everything else
+ * goes to on_head when its head is there: it returns how long a body may be (NULL: there may be
+ * none), or answers at once; and to on_request, when all of it is there and nothing was answered.
+ */
 struct lp_ws_serve_opts {
 	const char *abstract_name;
+	int (*on_upgrade)(void *ctx, struct lp_http *http);
 	const struct lp_ws_ops *(*on_accept)(void *ctx, struct lp_ws *ws, void **user);
-	void (*on_request)(void *ctx, struct lp_http_request *req);
+	size_t (*on_head)(void *ctx, struct lp_http *http);
+	void (*on_request)(void *ctx, struct lp_http *http);
 	void *ctx;
 };
 
@@ -68,6 +69,9 @@ int lp_ws_serve(struct lp_loop *loop, const struct lp_ws_serve_opts *opts,
 
 /* The `user` of the connection. */
 void *lp_ws_user(const struct lp_ws *ws);
+
+/* At the server side: what X-Forwarded-For said when it was opened; "" for nothing. Borrowed. */
+const char *lp_ws_forwarded_for(const struct lp_ws *ws);
 
 /* Asks for on_writable. Any number of times. */
 void lp_ws_want_write(struct lp_ws *ws);

@@ -1,6 +1,7 @@
 /* common/loop/ws_alive.c: whether peers are still there. One timer looks after all connections of a
  * loop: who was silent for a while is pinged, who stays silent is dropped. libwebsockets tells
- * nothing of the pings that it answers, so each side asks for itself. */
+ * nothing of the pings that it answers, but of pongs it does: so a client that asks says first, by
+ * a pong, that it is there itself, and the server need not wake up to ask, too. */
 #include "common/base/lp_clock.h"
 #include "common/loop/loop_internal.h"
 #include "common/loop/ws_internal.h"
@@ -11,9 +12,10 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#define PING_AFTER_US 4500000u
-#define DEAD_AFTER_US 9000000u
-#define PROBE_US      2000000u
+#define PING_AFTER_US        4500000u
+#define SERVER_PING_AFTER_US 5200000u /* the client comes first */
+#define DEAD_AFTER_US        9000000u
+#define PROBE_US             2000000u
 /* So much of a message that is still on its way is a sign of life, too: on a slow line one may take
  * longer than DEAD_AFTER_US. */
 #define ALIVE_BYTES 4096u
@@ -27,12 +29,17 @@
 
 static void on_beat(struct lp_timer *timer);
 
-static uint64_t due_us(const struct lp_ws *ws)
+static uint64_t ping_after_us(const struct lp_ws *ws)
 {
-	return ws->heard_us + (ws->pinged ? DEAD_AFTER_US : PING_AFTER_US);
+	return ws->is_client ? PING_AFTER_US : SERVER_PING_AFTER_US;
 }
 
-static void schedule(struct lp_loop *loop)
+static uint64_t due_us(const struct lp_ws *ws)
+{
+	return ws->heard_us + (ws->pinged ? DEAD_AFTER_US : ping_after_us(ws));
+}
+
+static void schedule(struct lp_loop *loop, bool postpone)
 {
 	struct lp_ws_host *host = loop->ws;
 	uint64_t first_us = UINT64_MAX;
@@ -43,7 +50,7 @@ static void schedule(struct lp_loop *loop)
 	if (first_us == UINT64_MAX)
 		return;
 	host->beat.on_fire = on_beat;
-	if (!host->beat.loop || host->beat.due_us > first_us)
+	if (!host->beat.loop || host->beat.due_us > first_us || postpone)
 		lp_timer_set(loop, &host->beat, first_us);
 }
 
@@ -65,6 +72,7 @@ static void ping(struct lp_ws *ws)
 {
 	(void)still_moves(ws); /* to compare with later */
 	ws->pinged = true;
+	ws->pong_due = ws->is_client;
 	ws->ping_due = true;
 	(void)lws_callback_on_writable(ws->wsi);
 }
@@ -81,9 +89,9 @@ static void look_after(struct lp_ws *ws, uint64_t now_us)
 		lws_set_timeout(ws->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
 		ws->open = false;
 	} else if (silent_us >= DEAD_AFTER_US) {
-		ws->heard_us = now_us - PING_AFTER_US;
+		ws->heard_us = now_us - ping_after_us(ws);
 		ping(ws);
-	} else if (silent_us + SLACK_US >= PING_AFTER_US && !ws->pinged) {
+	} else if (silent_us + SLACK_US >= ping_after_us(ws) && !ws->pinged) {
 		ping(ws);
 	}
 }
@@ -98,14 +106,14 @@ static void on_beat(struct lp_timer *timer)
 	for (struct lp_ws *ws = host->all; ws; ws = ws->next) {
 		if (!ws->open)
 			continue;
-		if (late && now_us - ws->heard_us > PING_AFTER_US) {
-			ws->heard_us = now_us - PING_AFTER_US;
+		if (late && now_us - ws->heard_us > ping_after_us(ws)) {
+			ws->heard_us = now_us - ping_after_us(ws);
 			ws->pinged = false;
 		}
 		look_after(ws, now_us);
 	}
 	if (loop)
-		schedule(loop);
+		schedule(loop, false);
 }
 
 void lp_ws_alive_begin(struct lp_ws *ws)
@@ -117,32 +125,47 @@ void lp_ws_alive_begin(struct lp_ws *ws)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
 	ws->heard_us = lp_now_us();
-	schedule(ws->loop);
+	schedule(ws->loop, false);
 }
 
-void lp_ws_alive_heard(struct lp_ws *ws)
+static void heard(struct lp_ws *ws)
 {
 	ws->heard_us = lp_now_us();
 	ws->pinged = false;
 	ws->unheard = 0;
 }
 
+void lp_ws_alive_heard(struct lp_ws *ws)
+{
+	heard(ws);
+	/* Or the timer would wake the process up for nothing. */
+	schedule(ws->loop, true);
+}
+
 void lp_ws_alive_came(struct lp_ws *ws, size_t len, bool whole)
 {
 	ws->unheard += len;
 	if (whole || ws->unheard >= ALIVE_BYTES)
-		lp_ws_alive_heard(ws);
+		heard(ws);
 }
 
 int lp_ws_alive_ping(struct lp_ws *ws)
 {
 	/* libwebsockets tells nothing of a pong without payload. */
 	uint8_t frame[LWS_PRE + 1] = {0};
+	const int is_pong = ws->pong_due;
 
-	ws->ping_due = false;
-	if (lws_write(ws->wsi, frame + LWS_PRE, 1, LWS_WRITE_PING) < 0)
+	/* Both in one packet wake the other side up once. */
+	if (ws->is_client)
+		(void)setsockopt(lws_get_socket_fd(ws->wsi), IPPROTO_TCP, TCP_CORK, &is_pong,
+				 sizeof(is_pong));
+	if (is_pong)
+		ws->pong_due = false;
+	else
+		ws->ping_due = false;
+	if (lws_write(ws->wsi, frame + LWS_PRE, 1, is_pong ? LWS_WRITE_PONG : LWS_WRITE_PING) < 0)
 		return -1;
-	if (ws->wants_write)
+	if (ws->ping_due || ws->wants_write)
 		(void)lws_callback_on_writable(ws->wsi);
 	return 0;
 }
@@ -157,7 +180,7 @@ void lp_ws_probe(struct lp_ws *ws)
 		ws->heard_us = since_us;
 	if (!ws->pinged)
 		ping(ws);
-	schedule(ws->loop);
+	schedule(ws->loop, false);
 }
 
 bool lp_ws_is_stuck(const struct lp_ws *ws)

@@ -3,6 +3,7 @@
 #define LP_COMMON_LOOP_WS_INTERNAL_H
 
 #include "common/base/lp_buf.h"
+#include "common/loop/http.h"
 #include "common/loop/ws.h"
 
 #include <libwebsockets.h>
@@ -47,13 +48,16 @@ struct lp_ws {
 	char close_reason[124]; /* the limit of RFC 6455, 5.5 */
 	struct lp_post late_close;
 	bool wants_write;  /* the owner does */
+	bool pong_due;     /* a pong that nobody asked for is to be written before the ping */
 	bool ping_due;     /* a ping is to be written */
 	bool pinged;       /* since it was heard of last */
 	uint64_t heard_us; /* when a sign of life came from the peer */
 	size_t unheard;    /* bytes that came since, of a message that is not complete */
 	uint64_t written;  /* bytes given to libwebsockets */
 	uint64_t written_before;
-	int unread_before; /* bytes that the peer's kernel had not taken, at the last look */
+	int unread_before;   /* bytes that the peer's kernel had not taken, at the last look */
+	char *forwarded_for; /* owned */
+	char *pins;          /* owned */
 };
 
 /* The host of the loop, made at the first call. Returns 0 or -errno. */
@@ -65,6 +69,9 @@ struct lws_vhost *lp_ws_vhost(struct lp_loop *loop, const char *listen_iface, co
 
 struct lp_ws *lp_ws_new(struct lp_loop *loop);
 void lp_ws_free(struct lp_ws *ws);
+
+/* ws_pin.c. Whether the peer of a TLS connection has one of the keys, as in lp_ws_connect_opts. */
+bool lp_ws_is_pinned(struct lws *wsi, const char *pins);
 
 /* ws_alive.c. It is open from now on; it was heard of; what is due is written (returns 0, or -1 to
  * close). */
@@ -84,9 +91,20 @@ void lp_ws_gone(struct lp_ws *ws, const char *reason);
 int lp_ws_server_event(struct lp_loop *loop, struct lws *wsi, enum lws_callback_reasons reason,
 		       void *session, void *in, size_t len);
 
-/* What one plain HTTP request remembers between its callbacks; zeroed by libwebsockets. */
+/* What a connection that speaks plain HTTP remembers between callbacks; zeroed by libwebsockets. */
 struct lp_ws_http_session {
-	struct lp_buf body;
+	struct lp_http *http; /* the request under way, owned */
 };
+
+/* http.c. The head of a request is there; a piece of its body; it may be written to; it is over or
+ * the connection is. Those with a result return what the libwebsockets callback has to return. */
+int lp_http_begin(struct lp_loop *loop, struct lws *wsi, struct lp_http **at, const char *path);
+int lp_http_more(struct lp_http *h, const void *data, size_t len);
+int lp_http_writable(struct lp_http **at);
+/* It waits for an answer, or streams: libwebsockets does not look at the connection meanwhile. */
+int lp_http_look(const struct lp_http *h);
+void lp_http_lost(struct lp_http **at);
+/* What the owner says about an upgrade: 0, or the HTTP status to refuse it with. */
+int lp_http_upgrade_status(struct lp_loop *loop, struct lws *wsi, const char *path);
 
 #endif

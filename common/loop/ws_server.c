@@ -4,6 +4,7 @@
 #include "common/loop/ws_internal.h"
 
 #include <string.h>
+#include <sys/socket.h>
 
 #define WS_PATH "/_livepush/ws"
 
@@ -30,24 +31,43 @@ static void copy_header(struct lws *wsi, enum lws_token_indexes token, char *out
 		out[0] = '\0';
 }
 
+/* Others on this machine would get past the front door, which tells us who they are. */
+static int filter_peer(lws_sockfd_type fd)
+{
+	struct ucred peer = {0};
+	socklen_t len = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid == getpid()
+		       ? 0
+		       : -1;
+}
+
 /* An upgrade is taken only with our subprotocol and at our path. */
-static int filter_upgrade(struct lws *wsi)
+static int filter_upgrade(struct lp_loop *loop, struct lws *wsi)
 {
 	const struct lws_protocols *protocol = lws_get_protocol(wsi);
 	char path[64];
+	int status;
 
 	copy_header(wsi, WSI_TOKEN_GET_URI, path, sizeof(path));
-	return strcmp(path, WS_PATH) == 0 && protocol &&
-			       strcmp(protocol->name, LP_WS_SUBPROTOCOL) == 0
-		       ? 0
-		       : -1;
+	if (strcmp(path, WS_PATH) != 0 || !protocol ||
+	    strcmp(protocol->name, LP_WS_SUBPROTOCOL) != 0)
+		return -1;
+	status = lp_http_upgrade_status(loop, wsi, path);
+	if (status == 0)
+		return 0;
+	(void)lws_return_http_status(wsi, (unsigned)status, NULL);
+	return -1;
 }
 
 static int on_established(struct lp_loop *loop, struct lws *wsi)
 {
 	struct lp_ws_host *host = loop->ws;
 	struct lp_ws *ws = lp_ws_new(loop);
+	char forwarded_for[LP_HTTP_VALUE_MAX_BYTES];
 
+	copy_header(wsi, WSI_TOKEN_X_FORWARDED_FOR, forwarded_for, sizeof(forwarded_for));
+	ws->forwarded_for = lp_xstrdup(forwarded_for);
 	ws->wsi = wsi;
 	ws->open = true;
 	ws->ops = host->serve.on_accept(host->serve.ctx, ws, &ws->user);
@@ -61,44 +81,25 @@ static int on_established(struct lp_loop *loop, struct lws *wsi)
 	return 0;
 }
 
-static int on_http(struct lp_loop *loop, struct lws *wsi, struct lp_ws_http_session *session,
-		   const char *path)
+/* What belongs to plain HTTP; session may be missing while a connection ends. */
+static int on_http_event(struct lp_loop *loop, struct lws *wsi, enum lws_callback_reasons reason,
+			 struct lp_ws_http_session *session, void *in, size_t len)
 {
-	struct lp_ws_host *host = loop->ws;
-	uint8_t head[LWS_PRE + 1024], *p = head + LWS_PRE, *end = head + sizeof(head);
-	char authorization[512];
-	struct lp_http_request req = {.path = path, .status = 404, .content_type = "text/plain"};
-
-	copy_header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, authorization, sizeof(authorization));
-	lp_buf_finish(&session->body);
-	req.authorization = authorization;
-	req.body = &session->body;
-	host->serve.on_request(host->serve.ctx, &req);
-	if (lws_add_http_common_headers(wsi, (unsigned)req.status, req.content_type,
-					session->body.len, &p, end) ||
-	    lws_finalize_write_http_header(wsi, head + LWS_PRE, &p, end))
-		return -1;
-	if (session->body.len == 0)
-		return lws_http_transaction_completed(wsi) ? -1 : 0;
-	(void)lws_callback_on_writable(wsi);
-	return 0;
-}
-
-static int on_http_writable(struct lp_loop *loop, struct lws *wsi,
-			    struct lp_ws_http_session *session)
-{
-	uint8_t *out = loop->ws->scratch + LWS_PRE;
-	size_t len = session->body.len;
-
-	if (len == 0)
+	if (!session)
 		return 0;
-	if (len > LP_WS_MESSAGE_MAX_BYTES)
-		return -1;
-	memcpy(out, session->body.data, len);
-	lp_buf_finish(&session->body);
-	if (lws_write(wsi, out, len, LWS_WRITE_HTTP_FINAL) < (int)len)
-		return -1;
-	return lws_http_transaction_completed(wsi) ? -1 : 0;
+	switch (reason) {
+	case LWS_CALLBACK_HTTP:
+		return lp_http_begin(loop, wsi, &session->http, in);
+	case LWS_CALLBACK_HTTP_BODY:
+		return lp_http_more(session->http, in, len);
+	case LWS_CALLBACK_HTTP_WRITEABLE:
+		return lp_http_writable(&session->http);
+	case LWS_CALLBACK_TIMER:
+		return lp_http_look(session->http);
+	default:
+		lp_http_lost(&session->http);
+		return 0;
+	}
 }
 
 int lp_ws_server_event(struct lp_loop *loop, struct lws *wsi, enum lws_callback_reasons reason,
@@ -108,7 +109,7 @@ int lp_ws_server_event(struct lp_loop *loop, struct lws *wsi, enum lws_callback_
 
 	switch (reason) {
 	case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
-		return filter_upgrade(wsi);
+		return filter_upgrade(loop, wsi);
 	case LWS_CALLBACK_ESTABLISHED:
 		return on_established(loop, wsi);
 	case LWS_CALLBACK_RECEIVE:
@@ -124,14 +125,14 @@ int lp_ws_server_event(struct lp_loop *loop, struct lws *wsi, enum lws_callback_
 			lp_ws_gone(ws, "connection lost");
 		return 0;
 	case LWS_CALLBACK_HTTP:
-		return on_http(loop, wsi, session, in);
+	case LWS_CALLBACK_HTTP_BODY:
 	case LWS_CALLBACK_HTTP_WRITEABLE:
-		return session ? on_http_writable(loop, wsi, session) : 0;
+	case LWS_CALLBACK_TIMER:
 	case LWS_CALLBACK_CLOSED_HTTP:
 	case LWS_CALLBACK_HTTP_DROP_PROTOCOL:
-		if (session)
-			lp_buf_finish(&((struct lp_ws_http_session *)session)->body);
-		return 0;
+		return on_http_event(loop, wsi, reason, session, in, len);
+	case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
+		return filter_peer((lws_sockfd_type)(intptr_t)in);
 	default:
 		return 0;
 	}

@@ -28,6 +28,8 @@ static const char full[] =
 	"  - match: \"*.ts\"\n"
 	"    run: [npx, tsc, \"\\u00e4 b\"]\n"
 	"  - {match: a, action: restart}\n"
+	"  - {match: b, action: browser-reload}\n"
+	"inject: true\n"
 	"health: {kind: http, path: /healthz, status: 200-299, timeout: 20s,\n"
 	"         interval: 50ms}\n"
 	"restart: {strategy: stop-start, grace: 1s, drain: 2m, streams: 3m, hold: 1h, port: 8080}\n"
@@ -104,7 +106,9 @@ static void lp_conf_parse__reads_the_whole_format(void **state)
 	assert_string_equal(target->secret_file, ".secret");
 	assert_int_equal(target->compress, LP_COMPRESS_AUTO);
 	assert_null(lp_conf_target(&c, "stagin"));
+	assert_true(c.inject);
 	lp_conf_finish(&c);
+	assert_false(c.inject);
 	assert_null(c.app);
 	assert_int_equal(c.n_targets, 0);
 	assert_int_equal(c.restart.grace_ms, 10000);
@@ -125,6 +129,7 @@ static void lp_conf_parse__reads_rules(void **state)
 		{"reload.conf", 1, LP_ACTION_SIGNAL, SIGHUP, 0, 60000},
 		{"*.ts", 1, LP_ACTION_RUN, 0, 3, 60000},
 		{"a", 1, LP_ACTION_RESTART, 0, 0, 60000},
+		{"b", 1, LP_ACTION_BROWSER_RELOAD, 0, 0, 60000},
 	};
 	struct lp_conf c;
 
@@ -166,6 +171,11 @@ static void lp_conf_parse__gives_defaults_for_nothing(void **state)
 		assert_int_equal(c.health.timeout_ms, 30000);
 		assert_int_equal(c.health.interval_ms, 100);
 		assert_int_equal(c.health.settle_ms, 1000);
+		assert_int_equal(c.health.probe_ms, 10000);
+		assert_int_equal(c.health.threshold, 1);
+		assert_int_equal(c.health.command.n, 0);
+		assert_int_equal(c.restart.on_failure, LP_ON_FAILURE_KEEP);
+		assert_int_equal(c.canary, 0);
 		assert_int_equal(c.restart.strategy, LP_STRATEGY_SWAP);
 		assert_int_equal(c.restart.drain_ms, 30000);
 		assert_int_equal(c.restart.hold_ms, 30000);
@@ -182,7 +192,12 @@ static void lp_conf_parse__accepts(void **state)
 		"command: |\n  set -e\n  exec ./app\n",
 		"health: {kind: http, status: 204}",
 		"health: {kind: process, settle: 0s}",
+		"health: {kind: command, command: ./check, threshold: 1000, probe_timeout: 1s}",
+		"health: {kind: command, command: [curl, -f, localhost]}",
 		"restart: {port: 0}",
+		"restart: {on_failure: keep}",
+		"canary: false",
+		"restart: {on_failure: rollback}",
 		"rules: []",
 		"ignore: []",
 		"env: {}",
@@ -190,6 +205,11 @@ static void lp_conf_parse__accepts(void **state)
 		"rules: [{match: [\"\\\\!x\"], action: none}]",
 		"\xef\xbb\xbf# with a byte order mark\napp: x",
 		"targets: {a: {urls: [ws://h, wss://h], ca: c}}",
+		"targets: {a: {url: wss://h, pin: "
+		"sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=}}",
+		"hosts: [a.example, b.example]",
+		"compat: fastpush",
+		"compat: none",
 		"\"app\": 'x'",
 	};
 
@@ -211,7 +231,7 @@ static const struct {
 	{"zebra: x", "1:1:", "known are app, command"},
 	{"health:\n  knid: tcp", "2:3:", "in 'health'; did you mean 'kind'?"},
 	{"health: {kind: htpt}", "1:16:", "did you mean 'http'?"},
-	{"health: {kind: magic}", "1:16:", "takes tcp, http or process, not 'magic'"},
+	{"health: {kind: magic}", "1:16:", "takes tcp, http, process or command, not 'magic'"},
 	{"app: [x]", "1:6:", "'app' takes a string, not a list"},
 	{"app: {x: y}", "1:6:", "not a mapping"},
 	{"app:", "1:", "'app' has no value"},
@@ -262,6 +282,7 @@ static const struct {
 	{"rules: [{match: x, run: a, signal: HUP}]", "1:28:", "not both"},
 	{"rules: [{match: x, action: run, signal: HUP}]", "1:9:", "'run'"},
 	{"rules: [{match: x, action: none, run: a}]", "1:34:", "'action: run' only"},
+	{"inject: maybe", "1:9:", "true"},
 	{"rules: [{match: x, action: restart, signal: HUP}]", "1:37:", "'action: signal'"},
 	{"rules: [{match: x, action: none, timeout: 1s}]", "1:34:", "'action: run' only"},
 	{"rules: [{match: x, run: a, timeout: 0s}]", "1:37:", "from 1ms"},
@@ -274,6 +295,16 @@ static const struct {
 	{"health: {path: /x}", "1:10:", "'kind: http' only"},
 	{"health: {kind: process, status: 200}", "1:25:", "'kind: http' only"},
 	{"health: {kind: http, settle: 1s}", "1:22:", "'kind: process' only"},
+	{"health: {kind: command}", "1:9:", "needs the command"},
+	{"health: {kind: tcp, command: x}", "1:21:", "'kind: command' only"},
+	{"health: {command: x}", "1:10:", "'kind: command' only"},
+	{"health: {kind: command, command: \"\"}", "1:34:", "empty"},
+	{"health: {kind: process, threshold: 2}", "1:25:", "'kind: tcp, http or command' only"},
+	{"health: {kind: process, probe_timeout: 2s}", "1:25:", "only"},
+	{"health: {threshold: 0}", "1:21:", "from 1 to 1000"},
+	{"health: {probe_timeout: 0s}", "1:25:", "from 1ms"},
+	{"canary: yes", "1:9:", "'canary' takes true or false"},
+	{"restart: {on_failure: rollbak}", "1:23:", "did you mean 'rollback'?"},
 	{"health: {kind: http, path: x}", "1:28:", "start with '/'"},
 	{"health: {kind: http, path: \"/a b\"}", "1:28:", "%XX"},
 	{"health: {kind: http, status: 99}", "1:30:", "from 100 to 599"},
@@ -302,6 +333,14 @@ static const struct {
 	{"targets: {a: {url: ws://x, secret_env: A, secret_file: b}}", "1:28:", "not both"},
 	{"targets: {a: {url: ws://x, secret_env: $A}}", "1:40:", "variable"},
 	{"targets: {a: {url: ws://x, ca: c}}", "1:28:", "wss:// URLs only"},
+	{"targets: {a: {url: wss://x, pin: c}}", "1:", "sha256//"},
+	{"targets: {a: {url: wss://x, pin: sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFUx}}",
+	 "1:", "base64"},
+	{"targets: {a: {url: ws://x, pin: "
+	 "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=}}",
+	 "1:28:", "wss:// URLs only"},
+	{"compat: slowpush", "1:9:", "fastpush"},
+	{"hosts: {a: b}", "1:8:", "hosts"},
 	{"targets: {a: {url: ws://x, compress: yes}}", "1:38:", "auto, always or never"},
 };
 

@@ -213,6 +213,28 @@ static void server__pings_and_drops_who_does_not_answer(void **state)
 	fixture_stop();
 }
 
+/* A pong that nobody asked for is a sign of life: its sender is not asked. */
+static void server__does_not_ask_who_says_that_it_is_there(void **state)
+{
+	struct pollfd ready;
+	uint64_t began_us;
+	int fd;
+
+	(void)state;
+	fixture_start(FIXTURE_ECHO);
+	fd = open_raw();
+	began_us = lp_now_us();
+	ready = (struct pollfd){.fd = fd, .events = POLLIN};
+	while (lp_now_us() - began_us < 12000000) {
+		if (poll(&ready, 1, 2000) > 0)
+			fail_msg("something came after %d ms",
+				 (int)((lp_now_us() - began_us) / 1000));
+		fixture_send_frame(fd, PONG, "x", 1);
+	}
+	(void)close(fd);
+	fixture_stop();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -222,6 +244,7 @@ int main(void)
 		cmocka_unit_test(server__puts_fragments_together),
 		cmocka_unit_test(server__notices_a_peer_that_vanishes),
 		cmocka_unit_test(server__pings_and_drops_who_does_not_answer),
+		cmocka_unit_test(server__does_not_ask_who_says_that_it_is_there),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

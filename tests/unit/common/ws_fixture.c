@@ -4,6 +4,7 @@
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
+#include "common/loop/http.h"
 
 #include <netinet/in.h>
 #include <poll.h>
@@ -136,27 +137,25 @@ static const struct lp_ws_ops *on_accept(void *ctx, struct lp_ws *ws, void **use
 }
 
 /* "/size/N" gives N bytes; "/auth" what the request was authorized with; others do not exist. */
-static void on_request(void *ctx, struct lp_http_request *req)
+static void on_request(void *ctx, struct lp_http *http)
 {
-	int r = 0;
+	const char *path = lp_http_path(http);
 
 	(void)ctx;
-	if (strncmp(req->path, "/size/", 6) == 0) {
-		size_t n = (size_t)strtoul(req->path + 6, NULL, 10);
+	if (strncmp(path, "/size/", 6) == 0) {
+		size_t n = (size_t)strtoul(path + 6, NULL, 10);
+		char *bytes = lp_xcalloc(n + 1, 1);
 
-		req->status = 200;
-		r = lp_buf_reserve(req->body, n + 1);
-		if (r == 0) {
-			memset(req->body->data, 'b', n);
-			req->body->len = n;
-		}
-	} else if (strcmp(req->path, "/auth") == 0) {
-		req->status = 203;
-		req->content_type = "application/json";
-		r = lp_buf_add_str(req->body, req->authorization);
+		memset(bytes, 'b', n);
+		lp_http_answer(http, 200, "text/plain", bytes, n);
+		free(bytes);
+	} else if (strcmp(path, "/auth") == 0) {
+		const char *given = lp_http_header(http, LP_HTTP_AUTHORIZATION);
+
+		lp_http_answer(http, 203, "application/json", given, strlen(given));
+	} else {
+		lp_http_answer(http, 404, "text/plain", "", 0);
 	}
-	if (r < 0)
-		abort();
 }
 
 static void *run_server(void *arg)

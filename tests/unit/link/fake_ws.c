@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -22,6 +23,7 @@ static struct lp_buf sent[4096];
 static size_t n_sent, next_sent, sent_bytes;
 static unsigned probes;
 static bool stuck;
+static char address[64];
 static struct lp_msg current;
 static struct lp_buf unpacked;
 static struct lp_packer *packer;
@@ -37,6 +39,7 @@ int lp_ws_connect(struct lp_loop *loop, struct lp_ws **out, const struct lp_ws_c
 	conn->ops = opts->ops;
 	conn->user = opts->user;
 	closed = false;
+	(void)snprintf(address, sizeof(address), "%s", opts->address ? opts->address : "");
 	*out = conn;
 	return 0;
 }
@@ -89,6 +92,11 @@ void lp_ws_abandon(struct lp_ws *ws)
 	assert_ptr_equal(ws, conn);
 	free(conn);
 	conn = NULL;
+}
+
+const char *fake_address(void)
+{
+	return address;
 }
 
 void fake_accept(void)

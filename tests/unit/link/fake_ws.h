@@ -13,6 +13,9 @@ void fake_accept(void);
 bool fake_is_open(void);
 bool fake_was_closed(void);
 
+/* The numeric address that the last connection was to be made to; "" for none. */
+const char *fake_address(void);
+
 /* How often the link asked whether its peer is still there. */
 unsigned fake_probes(void);
 

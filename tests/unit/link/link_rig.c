@@ -117,7 +117,7 @@ void put(const char *path, const char *content)
 
 int set_up(void **state)
 {
-	struct lp_link_opts opts = {.url = "ws://instance/",
+	struct lp_link_opts opts = {.url = "ws://127.0.0.1/",
 				    .secret = LINK_SECRET,
 				    .app = "app",
 				    .holder = "test",

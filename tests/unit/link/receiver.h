@@ -20,7 +20,7 @@ extern struct received received;
  * their digests when they are whole. */
 void receiver_take(const void *data, size_t len);
 
-/* The content of a file, NULL when there is none; a link's is "-> target". Borrowed until the next
+/* The content of a file or the target of a link, NULL when there is none. Borrowed until the next
  * message. */
 const struct lp_buf *receiver_has(const char *path);
 size_t receiver_count(void);

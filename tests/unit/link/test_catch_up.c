@@ -1,5 +1,4 @@
 /* test_catch_up.c: a link that compares trees: after a return, a failure, a jam. */
-#include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
 #include "tests/unit/link/link_rig.h"
 

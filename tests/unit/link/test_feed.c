@@ -4,6 +4,7 @@
 #include "common/base/lp_mem.h"
 #include "link/link_internal.h"
 #include "tests/unit/link/feed_rig.h"
+#include "tests/unit/noise.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,7 +20,7 @@ static int set_up(void **state)
 {
 	(void)state;
 	feed_set_up();
-	lp_random(noise, sizeof(noise));
+	fill_noise(noise, sizeof(noise), 1);
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /* test_patch.c: large files of which the receiver has a version, or a beginning. */
-#include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
 #include "tests/unit/link/feed_rig.h"
+#include "tests/unit/noise.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,7 +23,7 @@ static int set_up(void **state)
 	feed_set_up();
 	base = lp_xcalloc(1, LARGE + MIB);
 	next = lp_xcalloc(1, LARGE + MIB);
-	lp_random(base, LARGE + MIB);
+	fill_noise(base, LARGE + MIB, 1);
 	memcpy(next, base, LARGE + MIB);
 	return 0;
 }
@@ -42,7 +42,7 @@ static void patch__sends_what_was_written(void **state)
 	struct lp_ranges written = {0};
 
 	(void)state;
-	lp_random(next + 3 * MIB + 100, PAGE_BYTES);
+	fill_noise(next + 3 * MIB + 100, PAGE_BYTES, 2);
 	lp_ranges_add(&written, 3 * MIB + 100, PAGE_BYTES);
 	announce_base("f", base, LARGE, next, LARGE, &written);
 	feed_to_receiver(&bases, 0, NULL);
@@ -57,7 +57,7 @@ static void patch__finds_by_chunks_what_moved(void **state)
 {
 	(void)state;
 	memmove(next + MIB + 10, base + MIB, LARGE - MIB);
-	lp_random(next + MIB, 10);
+	fill_noise(next + MIB, 10, 2);
 	announce_base("f", base, LARGE, next, LARGE + 10, NULL);
 	feed_to_receiver(&bases, 0, NULL);
 	assert_true(has_content("f", next, LARGE + 10));
@@ -85,15 +85,15 @@ static void patch__makes_the_content_from_any_ranges(void **state)
 			bytes = (seed >> 8) % (round % 5 == 0 ? 700000 : 5000) + 1;
 			if (at + bytes > LARGE)
 				bytes = LARGE - at;
-			lp_random(next + at, bytes);
+			fill_noise(next + at, bytes, seed);
 			lp_ranges_add(&written, at, bytes);
 		}
 		announce_base("f", base, LARGE, next, len, &written);
 		feed_to_receiver(&bases, 0, NULL);
 		assert_true(has_content("f", next, len));
 		assert_int_equal(received.datas, 0);
-		(void)tear_down(state);
-		(void)set_up(state);
+		feed_tear_down();
+		feed_set_up();
 	}
 }
 
@@ -106,7 +106,7 @@ static void patch__is_not_used_where_it_is_of_no_use(void **state)
 	feed_to_receiver(NULL, 0, NULL);
 	assert_true(received.patches == 0 && received.content_bytes == LARGE);
 	/* Nothing is left of it. */
-	lp_random(next, LARGE);
+	fill_noise(next, LARGE, 2);
 	announce_base("g", base, LARGE, next, LARGE, NULL);
 	feed_to_receiver(&bases, 0, NULL);
 	assert_true(received.patches == 0 && received.content_bytes == LARGE);
@@ -133,7 +133,7 @@ static void patch__leaves_out_what_is_not_as_announced(void **state)
 	for (size_t i = 0; i < LP_COUNT_OF(changes); i++) {
 		struct lp_ranges written = {0};
 
-		lp_random(next + 4 * MIB, 100);
+		fill_noise(next + 4 * MIB, 100, 2);
 		lp_ranges_add(&written, 4 * MIB, 100);
 		announce_base("f", base, LARGE, next, LARGE, &written);
 		feed_to_receiver(&bases, 1, changes[i]);
@@ -141,8 +141,8 @@ static void patch__leaves_out_what_is_not_as_announced(void **state)
 		assert_false(received.has_root);
 		assert_true(has_content("f", base, LARGE));
 		assert_string_equal(lp_buf_text(&feed_stale), "f\n");
-		(void)tear_down(state);
-		(void)set_up(state);
+		feed_tear_down();
+		feed_set_up();
 	}
 }
 
@@ -164,8 +164,8 @@ static void data__goes_on_where_the_connection_broke(void **state)
 		have.partial = other;
 		feed_to_receiver(&have, 0, NULL);
 		assert_int_equal(received.content_bytes, LARGE);
-		(void)tear_down(state);
-		(void)set_up(state);
+		feed_tear_down();
+		feed_set_up();
 	}
 }
 
@@ -198,7 +198,8 @@ static void move__goes_first(void **state)
 	assert_true(has_text("z", "one") && has_text("a", "two") && !receiver_has("d"));
 }
 
-/* A feed that begins anywhere between two messages of another goes on as that one would. */
+/* A feed that begins anywhere between two messages of another, or behind the last one, goes on as
+ * that one would. */
 static void feed__goes_on_from_a_mark(void **state)
 {
 	struct lp_ranges written = {0};
@@ -208,7 +209,7 @@ static void feed__goes_on_from_a_mark(void **state)
 	(void)state;
 	memset(next + 2 * MIB, 1, MIB);
 	lp_ranges_add(&written, 2 * MIB, MIB);
-	for (size_t stop = 0; stop < n_messages; stop++) {
+	for (size_t stop = 0; stop <= n_messages; stop++) {
 		struct lp_feed *first, *second;
 		struct lp_feed_mark mark;
 
@@ -236,9 +237,8 @@ static void feed__goes_on_from_a_mark(void **state)
 		assert_true(received.patches > 1 && received.datas > 8);
 		lp_feed_destroy(first);
 		lp_feed_destroy(second);
-		(void)tear_down(state);
-		(void)set_up(state);
-		memset(next + 2 * MIB, 1, MIB);
+		feed_tear_down();
+		feed_set_up();
 	}
 	assert_true(n_messages > 15);
 	lp_buf_finish(&out);

@@ -5,6 +5,7 @@
 #include "common/base/lp_mem.h"
 #include "tests/unit/link/feed_rig.h"
 #include "tests/unit/link/link_rig.h"
+#include "tests/unit/noise.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -206,7 +207,7 @@ static uint8_t content[LARGE];
 static int set_up_large(void **state)
 {
 	(void)snprintf(large_path, sizeof(large_path), "/tmp/livepush-link-%d", (int)getpid());
-	lp_random(content, sizeof(content));
+	fill_noise(content, sizeof(content), 1);
 	return set_up(state);
 }
 

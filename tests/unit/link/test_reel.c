@@ -1,8 +1,8 @@
 /* test_reel.c: one encoding for many readers, however far they are apart. */
-#include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
 #include "link/reel.h"
 #include "tests/unit/link/feed_rig.h"
+#include "tests/unit/noise.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,7 +32,7 @@ static int set_up(void **state)
 	source.open = counting_open;
 	opens = 0;
 	noise = lp_xcalloc(1, LARGE);
-	lp_random(noise, LARGE);
+	fill_noise(noise, LARGE, 1);
 	return 0;
 }
 

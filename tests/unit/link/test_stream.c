@@ -6,6 +6,7 @@
 #include "link/fleet.h"
 #include "tests/unit/link/feed_rig.h"
 #include "tests/unit/link/link_rig.h"
+#include "tests/unit/noise.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -110,7 +111,7 @@ static void unsure__sends_whole_files(void **state)
 	(void)state;
 	(void)snprintf(large_path, sizeof(large_path), "/tmp/livepush-link-XXXXXX");
 	fd = mkstemp(large_path);
-	lp_random(bytes, len);
+	fill_noise(bytes, len, 1);
 	assert_int_equal(lp_write_all(fd, bytes, len), 0);
 	assert_int_equal(close(fd), 0);
 	e.digest = digest_of(bytes, len);

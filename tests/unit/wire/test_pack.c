@@ -1,5 +1,5 @@
 /* test_pack.c: PACKED messages: round trips, and frames that lie about themselves. */
-#include "common/base/lp_fs.h"
+#include "tests/unit/noise.h"
 #include "tests/unit/wire/wire_raw.h"
 #include "wire/msg.h"
 
@@ -83,7 +83,7 @@ static void pack__round_trips_when_it_is_worth_it(void **state)
 
 		assert_non_null(content);
 		if (cases[i].random)
-			lp_random(content, cases[i].len);
+			fill_noise(content, cases[i].len, 1);
 		else
 			fill_text(content, cases[i].len);
 		encode_data(&raw, content, cases[i].len);
@@ -200,7 +200,7 @@ static void unpack__refuses_damage_and_recovers(void **state)
 	size_t n;
 
 	(void)state;
-	lp_random(content, sizeof(content) / 2);
+	fill_noise(content, sizeof(content) / 2, 1);
 	fill_text(content + sizeof(content) / 2, sizeof(content) / 2);
 	n = ZSTD_compress(frame, sizeof(frame), content, sizeof(content), 3);
 	assert_false(ZSTD_isError(n));

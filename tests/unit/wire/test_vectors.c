@@ -1,6 +1,7 @@
 /* test_vectors.c: the worked example of docs/protocol.md, byte by byte. The path of the document is
  * the first argument. */
 #include "common/base/lp_fs.h"
+#include "common/base/lp_secret.h"
 #include "sync/index.h"
 #include "tests/unit/wire/wire_raw.h"
 #include "tests/unit/wire/wire_samples.h"
@@ -247,7 +248,8 @@ static void document__shows_catch_up_and_change(void **state)
 	struct lp_msg credit = {.kind = LP_MSG_CREDIT};
 	struct lp_msg restarted = {
 		.kind = LP_MSG_RESTARTED,
-		.u.restarted = {.revision = 1, .generation = 2, .took_us = 84213}};
+		.u.restarted = {
+			.revision = 1, .generation = 2, .took_us = 84213, .spawned_us = 5127}};
 	struct lp_msg settled = {.kind = LP_MSG_SETTLED, .u.settled = {.revision = 1}};
 	struct lp_buf encoded = {0};
 

@@ -72,6 +72,28 @@ static struct lp_wire_segment segments[] = {
 
 static struct lp_bytes drifted[] = {WIRE_BYTES("src"), WIRE_BYTES("src/a\xff b")};
 
+static struct lp_wire_member members[] = {
+	{.name = WIRE_BYTES("a1b2c3d4"),
+	 .state = LP_MEMBER_SERVING,
+	 .applied = BIG,
+	 .settled = BIG - 1,
+	 .generation = 7},
+	{.name = WIRE_BYTES("e5"), .state = LP_MEMBER_AWAY},
+};
+
+static struct lp_wire_revision revisions[] = {
+	{.revision = BIG,
+	 .at_ms = 1700000000000,
+	 .state = LP_REVISION_FAILED,
+	 .files = 3,
+	 .removed = 1,
+	 .bytes = BIG,
+	 .kept = true,
+	 .paths = WIRE_BYTES("src/a\xff b\0main.py\0"),
+	 .error = WIRE_BYTES("the app exited with status 1")},
+	{.revision = 1, .state = LP_REVISION_UNDONE},
+};
+
 const struct wire_sample wire_samples[] = {
 	{"hello",
 	 {.kind = LP_MSG_HELLO,
@@ -148,7 +170,8 @@ const struct wire_sample wire_samples[] = {
 	  .u.applied = {.revision = BIG, .files = 3, .bytes = BIG, .took_us = 800, .root = {B16}}}},
 	{"restarted",
 	 {.kind = LP_MSG_RESTARTED,
-	  .u.restarted = {.revision = BIG, .generation = 9, .took_us = 212000}}},
+	  .u.restarted =
+		  {.revision = BIG, .generation = 9, .took_us = 212000, .spawned_us = 4000}}},
 	{"settled", {.kind = LP_MSG_SETTLED, .u.settled = {.revision = BIG}}},
 	{"failed",
 	 {.kind = LP_MSG_FAILED,
@@ -157,7 +180,9 @@ const struct wire_sample wire_samples[] = {
 		       .stage = LP_WIRE_STAGE_HEALTH,
 		       .resync = true,
 		       .error = WIRE_BYTES("not healthy within 10 s"),
-		       .excerpt = WIRE_BYTES("SyntaxError\n\xff")}}},
+		       .excerpt = WIRE_BYTES("SyntaxError\n\xff"),
+		       .path = WIRE_BYTES("src/a\xff b"),
+		       .files = 12}}},
 	{"log",
 	 {.kind = LP_MSG_LOG,
 	  .u.log = {.generation = BIG, .stream = 2, .content = WIRE_BYTES("line\n")}}},
@@ -187,6 +212,29 @@ const struct wire_sample wire_samples[] = {
 			 .paths = drifted,
 			 .n_paths = LP_COUNT_OF(drifted)}}},
 	{"verified of zeros", {.kind = LP_MSG_VERIFIED}},
+	{"fleet",
+	 {.kind = LP_MSG_FLEET,
+	  .u.fleet = {.served = BIG, .members = members, .n_members = LP_COUNT_OF(members)}}},
+	{"fleet of zeros", {.kind = LP_MSG_FLEET}},
+	{"reloaded", {.kind = LP_MSG_RELOADED, .u.reloaded = {.revision = BIG, .took_us = 35000}}},
+	{"history", {.kind = LP_MSG_HISTORY, .u.history = {.most = 128}}},
+	{"revisions",
+	 {.kind = LP_MSG_REVISIONS,
+	  .u.revisions = {.revision = BIG,
+			  .revisions = revisions,
+			  .n_revisions = LP_COUNT_OF(revisions)}}},
+	{"revisions of zeros", {.kind = LP_MSG_REVISIONS}},
+	{"rollback",
+	 {.kind = LP_MSG_ROLLBACK, .u.rollback = {.revision = BIG, .only_failed = true}}},
+	{"rolled",
+	 {.kind = LP_MSG_ROLLED,
+	  .u.rolled = {.done = true,
+		       .asked = true,
+		       .revision = BIG,
+		       .from = BIG + 1,
+		       .files = 4,
+		       .root = {B16},
+		       .text = WIRE_BYTES("why not")}}},
 };
 const size_t wire_n_samples = LP_COUNT_OF(wire_samples);
 

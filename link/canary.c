@@ -1,0 +1,105 @@
+/* link/canary.c: one instance of several gets what is new first. The others are held until it has
+ * come to serve there. */
+#include "link/canary.h"
+
+#include "link/link_internal.h"
+
+void lp_link_hold(struct lp_link *link, bool held)
+{
+	link->held = held;
+	if (held || !link->missed)
+		return;
+	link->missed = false;
+	if (link->state == LP_LINK_RESTING || lp_link_is_idle(link))
+		lp_walk_start(link, false);
+	else if (link->in_flight > 0)
+		link->behind = true;
+}
+
+bool lp_link_is_held(const struct lp_link *link)
+{
+	return link->held && link->missed;
+}
+
+bool lp_link_is_rolled(const struct lp_link *link)
+{
+	return link->rolled;
+}
+
+static void hold_others(const struct lp_canary *c, bool held)
+{
+	for (size_t i = 0; i < c->n; i++)
+		lp_link_hold(c->links[i], held && i != c->chosen);
+}
+
+/* The first that may come back. */
+static void choose(struct lp_canary *c)
+{
+	c->chosen = 0;
+	while (c->chosen + 1 < c->n && lp_link_has_ended(c->links[c->chosen]))
+		c->chosen++;
+}
+
+void lp_canary_begin(struct lp_canary *c, struct lp_link *const *links, size_t n)
+{
+	*c = (struct lp_canary){.links = links, .n = n, .is_on = true};
+	lp_canary_try(c);
+}
+
+void lp_canary_try(struct lp_canary *c)
+{
+	choose(c);
+	c->is_trying = true;
+	hold_others(c, true);
+}
+
+bool lp_canary_wants(const struct lp_canary *c)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		const struct lp_link *link = c->links[i];
+		bool is_busy = link->state >= LP_LINK_WALKING && !lp_link_is_idle(link);
+
+		if (is_busy)
+			return false;
+	}
+	return true;
+}
+
+/* The app failed with what the canary was given: it goes back, and nobody else gets it. An instance
+ * that goes back by itself has nothing to do then. */
+static void refuse(struct lp_link *link)
+{
+	struct lp_msg msg = {.kind = LP_MSG_ROLLBACK};
+
+	msg.u.rollback.only_failed = true;
+	if (lp_link_send(link, &msg) < 0)
+		return; /* it is compared when it is back */
+}
+
+void lp_canary_heard(struct lp_canary *c, struct lp_link *link, const struct lp_msg *msg)
+{
+	if (!c->is_on || !c->is_trying || lp_link_index(link) != c->chosen)
+		return;
+	if (msg->kind == LP_MSG_FAILED) {
+		const struct lp_msg_failed *f = &msg->u.failed;
+
+		if (!f->resync && f->revision >= link->applied &&
+		    (f->stage == LP_WIRE_STAGE_RULE || f->stage == LP_WIRE_STAGE_START ||
+		     f->stage == LP_WIRE_STAGE_HEALTH))
+			refuse(link);
+		return;
+	}
+	if (msg->kind != LP_MSG_SETTLED || !lp_link_is_idle(link) || link->rolled ||
+	    msg->u.settled.revision < link->applied)
+		return;
+	c->is_trying = false;
+	hold_others(c, false);
+}
+
+void lp_canary_lost(struct lp_canary *c, struct lp_link *link)
+{
+	if (c->is_on && lp_link_index(link) == c->chosen && lp_link_has_ended(link)) {
+		choose(c);
+		hold_others(c, c->is_trying);
+	}
+}

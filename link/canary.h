@@ -1,0 +1,35 @@
+/* link/canary.h: which instance of an app gets what is new first, and whether the others may have
+ * it. Part of the fleet. */
+#ifndef LP_LINK_CANARY_H
+#define LP_LINK_CANARY_H
+
+#include "link/link.h"
+
+/* links: n of them, borrowed. is_trying: the chosen one has something that has not settled yet, or
+ * that failed there; the others are held. A zeroed struct is off. */
+struct lp_canary {
+	struct lp_link *const *links;
+	size_t n;
+	size_t chosen;
+	bool is_on;
+	bool is_trying;
+};
+
+/* Begins with the first connections: what the workspace holds is new, too. */
+void lp_canary_begin(struct lp_canary *c, struct lp_link *const *links, size_t n);
+
+/* Something new is about to be pushed: holds all but one. */
+void lp_canary_try(struct lp_canary *c);
+
+/* Whether a changeset may be taken: nobody is in the middle of something, so that none of the
+ * others gets what the chosen one has not tried. */
+bool lp_canary_wants(const struct lp_canary *c);
+
+/* What an instance said. When the chosen one has settled, the others are let go on; when it failed,
+ * it is asked to go back. */
+void lp_canary_heard(struct lp_canary *c, struct lp_link *link, const struct lp_msg *msg);
+
+/* A connection is lost for good: another one is chosen. */
+void lp_canary_lost(struct lp_canary *c, struct lp_link *link);
+
+#endif

@@ -1,0 +1,164 @@
+/* test_canary.c: a link that is held: what is pushed waits, and so does what it lacks when it
+ * connects; and when the one that is tried first lets the others go on. */
+#include "link/canary.h"
+#include "tests/unit/link/link_rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static void say(enum lp_msg_kind kind, uint64_t rev, uint64_t stage, struct lp_canary *c)
+{
+	struct lp_msg msg = {.kind = kind};
+
+	if (kind == LP_MSG_SETTLED) {
+		msg.u.settled.revision = rev;
+	} else {
+		msg.u.failed.revision = rev;
+		msg.u.failed.stage = stage;
+	}
+	lp_canary_heard(c, link_, &msg);
+}
+
+static void hold__keeps_back_what_is_pushed(void **state)
+{
+	(void)state;
+	start_streaming();
+	lp_link_hold(link_, true);
+	assert_false(lp_link_is_held(link_)); /* it lacks nothing yet */
+	save("g", "new");
+	expect_nothing();
+	assert_true(lp_link_is_held(link_));
+	lp_link_hold(link_, false);
+	(void)expect(LP_MSG_LIST);
+	assert_false(lp_link_is_held(link_));
+}
+
+static void hold__that_kept_nothing_back_ends_without_a_word(void **state)
+{
+	(void)state;
+	start_streaming();
+	lp_link_hold(link_, true);
+	lp_link_hold(link_, false);
+	expect_nothing();
+	save("g", "new");
+	(void)expect(LP_MSG_CHANGE);
+}
+
+static void hold__keeps_back_catching_up(void **state)
+{
+	static const struct lp_digest other = {.b = {9}};
+
+	(void)state;
+	lp_link_hold(link_, true);
+	welcome(&other, false);
+	expect_nothing();
+	assert_true(lp_link_is_held(link_));
+	assert_false(lp_link_is_streaming(link_));
+	lp_link_hold(link_, false);
+	(void)expect(LP_MSG_LIST);
+}
+
+static void hold__lets_what_is_in_flight_end(void **state)
+{
+	(void)state;
+	start_streaming();
+	save("g", "new");
+	(void)expect(LP_MSG_CHANGE);
+	lp_link_hold(link_, true);
+	save("g", "newer");
+	lp_link_hold(link_, false);
+	expect_nothing();
+	applied(revision);
+	(void)expect(LP_MSG_LIST);
+}
+
+/* The same link is the first and the only other: what counts here is when it is let go. */
+static void canary__passes_when_all_of_it_settled(void **state)
+{
+	struct lp_link *links[2];
+	struct lp_canary c;
+
+	(void)state;
+	start_streaming();
+	links[0] = links[1] = link_;
+	lp_canary_begin(&c, links, 2);
+	lp_link_hold(link_, false);
+	assert_true(c.is_trying);
+	save("g", "new");
+	(void)expect(LP_MSG_CHANGE);
+	assert_false(lp_canary_wants(&c));
+	say(LP_MSG_SETTLED, 42, 0, &c); /* of what was before */
+	assert_true(c.is_trying);
+	applied(43);
+	assert_true(lp_canary_wants(&c));
+	say(LP_MSG_SETTLED, 42, 0, &c);
+	assert_true(c.is_trying);
+	say(LP_MSG_SETTLED, 43, 0, &c);
+	assert_false(c.is_trying);
+}
+
+static void canary__goes_back_when_it_failed(void **state)
+{
+	static const uint64_t ends[] = {LP_WIRE_STAGE_RULE, LP_WIRE_STAGE_START,
+					LP_WIRE_STAGE_HEALTH};
+	static const uint64_t others[] = {LP_WIRE_STAGE_CONFIG, LP_WIRE_STAGE_CRASH,
+					  LP_WIRE_STAGE_APPLY, LP_WIRE_STAGE_LOOP};
+	struct lp_link *links[2];
+	struct lp_canary c;
+
+	(void)state;
+	start_streaming();
+	links[0] = links[1] = link_;
+	lp_canary_begin(&c, links, 2);
+	lp_link_hold(link_, false);
+	for (size_t i = 0; i < LP_COUNT_OF(others); i++)
+		say(LP_MSG_FAILED, 42, others[i], &c);
+	say(LP_MSG_FAILED, 41, LP_WIRE_STAGE_START, &c); /* of what was before */
+	expect_nothing();
+	for (size_t i = 0; i < LP_COUNT_OF(ends); i++) {
+		say(LP_MSG_FAILED, 42, ends[i], &c);
+		assert_true(expect(LP_MSG_ROLLBACK)->u.rollback.only_failed);
+	}
+	assert_true(c.is_trying);
+	/* Where it went back to is not what was tried. */
+	link_->rolled = true;
+	say(LP_MSG_SETTLED, 42, 0, &c);
+	assert_true(c.is_trying);
+}
+
+static void canary__is_another_when_it_may_not_come_back(void **state)
+{
+	struct lp_link gone = {.final = true, .opts = {.index = 0}}, other = {.opts = {.index = 1}};
+	struct lp_link *links[] = {&gone, &other};
+	struct lp_canary c, off = {0};
+
+	(void)state;
+	gone.final = false;
+	lp_canary_begin(&c, links, 2);
+	assert_int_equal(c.chosen, 0);
+	assert_true(other.held);
+	gone.final = true;
+	lp_canary_lost(&c, &gone);
+	assert_int_equal(c.chosen, 1);
+	assert_false(other.held);
+	lp_canary_lost(&off, &gone);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(hold__keeps_back_what_is_pushed),
+		TEST(hold__that_kept_nothing_back_ends_without_a_word),
+		TEST(hold__keeps_back_catching_up),
+		TEST(hold__lets_what_is_in_flight_end),
+		TEST(canary__passes_when_all_of_it_settled),
+		TEST(canary__goes_back_when_it_failed),
+		TEST(canary__is_another_when_it_may_not_come_back),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
