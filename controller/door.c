@@ -1,6 +1,8 @@
 /* controller/door.c: the instance's routes: control traffic to our own socket, everything else to
  * the generation that serves. */
+#include "controller/fastpush.h"
 #include "controller/instance_internal.h"
+#include "controller/page.h"
 
 #include "common/base/lp_log.h"
 #include "common/base/lp_mem.h"
@@ -19,6 +21,8 @@ struct lp_door {
 	uint64_t *ids; /* protected by lock */
 	size_t n_ids;  /* protected by lock */
 	size_t cap_ids;
+	uint64_t generation; /* where requests go; 0: nowhere */
+	uint16_t port;
 };
 
 static void run_drained(struct lp_post *post)
@@ -64,36 +68,56 @@ static void control_addr(const struct lp_instance *in, struct lp_proxy_addr *add
 static void set_route(struct lp_instance *in, const struct lp_proxy_route *app)
 {
 	struct lp_proxy_upstream control = {.id = CONTROL_ID, .weight = 1};
-	struct lp_proxy_route routes[2];
+	struct lp_proxy_route routes[4];
+	size_t n = 0;
 	struct lp_err err = {0};
 
 	control_addr(in, &control.addr);
-	routes[0] = (struct lp_proxy_route){
+	routes[n++] = (struct lp_proxy_route){
 		.host = "",
 		.prefix = "/_livepush/",
 		.kind = LP_ROUTE_FORWARD,
 		.upstreams = &control,
 		.n_upstreams = 1,
 	};
-	routes[1] = *app;
-	routes[1].host = "";
-	routes[1].prefix = "/";
-	if (lp_proxy_set_routes(in->proxy, routes, 2, &err) < 0)
+	if (lp_fastpush_path(in)) {
+		routes[n] = routes[0];
+		routes[n++].prefix = lp_fastpush_path(in);
+	}
+	/* An app that serves its directory shall not serve what we keep there. */
+	routes[n++] = (struct lp_proxy_route){
+		.host = "", .prefix = "/**/" LP_STATE_DIR, .kind = LP_ROUTE_REFUSE, .status = 404};
+	routes[n] = *app;
+	routes[n].host = "";
+	routes[n++].prefix = "/";
+	in->door->generation = app->kind == LP_ROUTE_FORWARD ? app->upstreams->id : 0;
+	if (lp_proxy_set_routes(in->proxy, routes, n, &err) < 0)
 		lp_log(LP_ERROR, "door", "%s", err.msg);
 }
 
 static void door_forward(void *ctx, uint64_t generation, uint16_t port)
 {
+	struct lp_instance *in = ctx;
 	struct lp_proxy_upstream up = {.id = generation, .weight = 1};
+	LP_AUTO_FREE char *tag = lp_page_tag(in);
 
+	in->door->port = port;
 	up.addr.u.in = (struct sockaddr_in){
 		.sin_family = AF_INET,
 		.sin_port = htons(port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
 	up.addr.len = sizeof(up.addr.u.in);
-	set_route(ctx, &(struct lp_proxy_route){
-			       .kind = LP_ROUTE_FORWARD, .upstreams = &up, .n_upstreams = 1});
+	set_route(in, &(struct lp_proxy_route){.kind = LP_ROUTE_FORWARD,
+					       .upstreams = &up,
+					       .n_upstreams = 1,
+					       .inject = tag});
+}
+
+void lp_door_retag(struct lp_instance *in)
+{
+	if (in->door->generation)
+		door_forward(in, in->door->generation, in->door->port);
 }
 
 static void door_hold(void *ctx)
@@ -149,10 +173,35 @@ struct lp_sup_door lp_door_of(struct lp_instance *in)
 	};
 }
 
+static struct lp_proxy_limits limits_of(const struct lp_conf *conf)
+{
+	const struct lp_conf_front *front = &conf->front;
+
+	return (struct lp_proxy_limits){
+		/* To the proxy, 0 is its default. */
+		.hold_ms = conf->restart.hold_ms > 0 ? conf->restart.hold_ms : 1,
+		.max_body_bytes = front->max_body_bytes,
+		.max_conns = front->max_conns,
+		.header_timeout_ms = front->header_ms,
+		.body_timeout_ms = front->body_ms,
+		.write_timeout_ms = front->write_ms,
+		.response_timeout_ms = front->response_ms,
+		.idle_timeout_ms = front->idle_ms,
+		.via = front->via,
+	};
+}
+
+void lp_door_configure(struct lp_instance *in)
+{
+	struct lp_proxy_limits limits = limits_of(in->conf);
+
+	lp_proxy_set_limits(in->proxy, &limits);
+}
+
 int lp_door_open(struct lp_instance *in, struct lp_err *err)
 {
 	struct lp_proxy_opts opts = {.on_drained = on_drained};
-	int r = lp_proxy_addr_parse(&opts.listen, in->opts->listen, err);
+	int r = lp_proxy_addr_parse(&opts.listen, in->listen, err);
 
 	if (r < 0)
 		return r;
@@ -161,10 +210,8 @@ int lp_door_open(struct lp_instance *in, struct lp_err *err)
 	in->door->post.run = run_drained;
 	(void)pthread_mutex_init(&in->door->lock, NULL);
 	opts.ctx = in->door;
-	r = lp_proxy_create(&in->proxy, &opts, err);
-	if (r == 0)
-		lp_proxy_set_hold(in->proxy, in->conf->restart.hold_ms);
-	return r;
+	opts.limits = limits_of(in->conf);
+	return lp_proxy_create(&in->proxy, &opts, err);
 }
 
 void lp_door_stop(struct lp_instance *in)

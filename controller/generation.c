@@ -206,6 +206,16 @@ static void on_verdict(struct lp_health *health, bool healthy, const char *why)
 	lp_sup_fault(gen->sup, &failure);
 }
 
+static int run_check(struct lp_health *health, struct lp_err *err)
+{
+	return lp_check_run(LP_CONTAINER_OF(health, struct lp_gen, health), err);
+}
+
+static void end_check(struct lp_health *health)
+{
+	lp_check_end(LP_CONTAINER_OF(health, struct lp_gen, health));
+}
+
 /* When the last of what runs on it is to be gone, in ms after it was retired: streams that were
  * ended have a moment for their last words. */
 static uint32_t leave_over_ms(const struct lp_leave *leave)
@@ -262,6 +272,8 @@ static struct lp_gen *gen_create(struct lp_sup *sup)
 	gen->proc.loop = sup->opts.loop;
 	gen->proc.grace_ms = sup->opts.conf->restart.grace_ms;
 	gen->health.on_verdict = on_verdict;
+	gen->health.run_command = run_check;
+	gen->health.end_command = end_check;
 	gen->drain_timer.on_fire = on_drain_time;
 	return gen;
 }
@@ -290,6 +302,7 @@ static int gen_spawn(struct lp_gen *gen, struct lp_err *err)
 	(void)snprintf(text, sizeof(text), "%u", gen->port);
 	lp_env_set(&env, "PORT", text);
 	spec.envp = lp_env_block(&env);
+	gen->spawned_us = lp_now_us();
 	r = lp_proc_start(&gen->proc, &spec, err);
 	lp_env_finish(&env);
 	return r;

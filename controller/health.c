@@ -1,4 +1,5 @@
-/* controller/health.c: TCP, HTTP and process probes as a small machine of sockets and one timer. */
+/* controller/health.c: TCP, HTTP, process and command probes as a small machine of sockets and one
+ * timer. */
 #include "controller/health.h"
 
 #include "common/base/lp_buf.h"
@@ -38,11 +39,22 @@ static void retry(struct lp_health *h)
 
 	drop_socket(h);
 	h->phase = LP_HEALTH_WAITING;
+	h->good = 0;
 	if (now_us - h->started_us > (uint64_t)LP_HEALTH_FAST_FOR_S * US_PER_S)
 		h->wait_us *= 2;
-	if (h->wait_us > max_us)
+	if (h->wait_us > max_us || h->conf.kind == LP_HEALTH_COMMAND)
 		h->wait_us = max_us > US_PER_MS ? max_us : US_PER_MS;
 	wake_at(h, now_us + h->wait_us);
+}
+
+/* A probe was good, but it takes more of them in a row. */
+static void go_on(struct lp_health *h)
+{
+	drop_socket(h);
+	h->phase = LP_HEALTH_WAITING;
+	(void)snprintf(h->why, sizeof(h->why), "good %u times in a row (wanted: %u)", h->good,
+		       h->conf.threshold);
+	wake_at(h, lp_now_us() + (uint64_t)h->conf.interval_ms * US_PER_MS);
 }
 
 static void verdict(struct lp_health *h, bool healthy)
@@ -59,6 +71,14 @@ static void verdict(struct lp_health *h, bool healthy)
 		h->phase = LP_HEALTH_OFF;
 	}
 	h->on_verdict(h, healthy, why);
+}
+
+static void succeed(struct lp_health *h)
+{
+	if (++h->good < h->conf.threshold)
+		go_on(h);
+	else
+		verdict(h, true);
 }
 
 static void say(struct lp_health *h, int code, const char *what)
@@ -154,7 +174,8 @@ static void on_status(struct lp_health *h, int status)
 	}
 	h->phase = LP_HEALTH_LINGERING;
 	lp_timer_set(h->loop, &h->timer, lp_now_us() + LP_HEALTH_LINGER_US);
-	verdict(h, true);
+	if (++h->good >= h->conf.threshold)
+		verdict(h, true);
 }
 
 static void read_answer(struct lp_health *h)
@@ -203,7 +224,7 @@ static void connected(struct lp_health *h)
 		return;
 	}
 	if (h->conf.kind == LP_HEALTH_TCP) {
-		verdict(h, true);
+		succeed(h);
 		return;
 	}
 	if (!h->answered)
@@ -215,6 +236,14 @@ static void connected(struct lp_health *h)
 	send_request(h);
 }
 
+static void end_linger(struct lp_health *h)
+{
+	if (h->good < h->conf.threshold)
+		go_on(h);
+	else
+		lp_health_stop(h);
+}
+
 static void linger(struct lp_health *h)
 {
 	ssize_t n = read(h->src.fd, h->head, sizeof(h->head));
@@ -224,7 +253,7 @@ static void linger(struct lp_health *h)
 	if (n > 0)
 		h->head_len += (size_t)n;
 	if (n <= 0 || h->head_len > LP_HEALTH_LINGER_BYTES)
-		lp_health_stop(h);
+		end_linger(h);
 }
 
 static void on_ready(struct lp_fd_src *src, uint32_t ready)
@@ -250,6 +279,31 @@ static void on_ready(struct lp_fd_src *src, uint32_t ready)
 	}
 }
 
+static void run_command(struct lp_health *h)
+{
+	struct lp_err err = {0};
+
+	h->phase = LP_HEALTH_RUNNING;
+	if (h->run_command(h, &err) == 0) {
+		wake_at(h, h->probe_end_us);
+		return;
+	}
+	(void)snprintf(h->why, sizeof(h->why), "health.command: %.200s", err.msg);
+	retry(h);
+}
+
+void lp_health_answer(struct lp_health *h, bool good, const char *why)
+{
+	if (h->phase != LP_HEALTH_RUNNING)
+		return;
+	if (good) {
+		succeed(h);
+		return;
+	}
+	(void)snprintf(h->why, sizeof(h->why), "health.command %.220s", why);
+	retry(h);
+}
+
 static void probe(struct lp_health *h)
 {
 	struct sockaddr_in addr = {.sin_family = AF_INET,
@@ -257,6 +311,11 @@ static void probe(struct lp_health *h)
 				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	struct lp_err err;
 
+	h->probe_end_us = lp_now_us() + (uint64_t)h->conf.probe_ms * US_PER_MS;
+	if (h->conf.kind == LP_HEALTH_COMMAND) {
+		run_command(h);
+		return;
+	}
 	h->src = (struct lp_fd_src){.events = EPOLLOUT, .on_ready = on_ready};
 	h->src.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (h->src.fd < 0) {
@@ -265,7 +324,6 @@ static void probe(struct lp_health *h)
 		return;
 	}
 	h->phase = LP_HEALTH_CONNECTING;
-	h->probe_end_us = lp_now_us() + (uint64_t)LP_HEALTH_PROBE_S * US_PER_S;
 	if (connect(h->src.fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 &&
 	    errno != EINPROGRESS) {
 		failed_connect(h, errno);
@@ -279,21 +337,32 @@ static void probe(struct lp_health *h)
 	wake_at(h, h->probe_end_us);
 }
 
+static void end_command(struct lp_health *h)
+{
+	if (h->phase == LP_HEALTH_RUNNING)
+		h->end_command(h);
+}
+
 static void on_timer(struct lp_timer *timer)
 {
 	struct lp_health *h = LP_CONTAINER_OF(timer, struct lp_health, timer);
 	uint64_t now_us = lp_now_us();
 
 	if (h->phase == LP_HEALTH_LINGERING) {
-		lp_health_stop(h);
+		end_linger(h);
 	} else if (h->conf.kind == LP_HEALTH_PROCESS) {
 		verdict(h, true);
 	} else if (now_us >= h->deadline_us) {
+		end_command(h);
 		verdict(h, false);
 	} else if (h->phase == LP_HEALTH_WAITING) {
 		probe(h);
 	} else if (now_us >= h->probe_end_us) {
-		(void)snprintf(h->why, sizeof(h->why), "no answer within %d s", LP_HEALTH_PROBE_S);
+		(void)snprintf(h->why, sizeof(h->why), "%s within %u ms",
+			       h->phase == LP_HEALTH_RUNNING ? "health.command did not end"
+							     : "no answer",
+			       h->conf.probe_ms);
+		end_command(h);
 		retry(h);
 	}
 }
@@ -329,6 +398,7 @@ void lp_health_start(struct lp_health *h, struct lp_loop *loop, const struct lp_
 	h->loop = loop;
 	h->conf = *conf;
 	h->conf.path = NULL;
+	h->conf.command = (struct lp_conf_command){0};
 	h->port = port;
 	h->request = make_request(conf->path);
 	h->phase = LP_HEALTH_WAITING;
@@ -337,6 +407,7 @@ void lp_health_start(struct lp_health *h, struct lp_loop *loop, const struct lp_
 	h->started_us = lp_now_us();
 	h->wait_us = (uint64_t)LP_HEALTH_FAST_MS * US_PER_MS;
 	h->answered = false;
+	h->good = 0;
 	(void)snprintf(h->why, sizeof(h->why), "no probe came to an end");
 	if (conf->kind == LP_HEALTH_PROCESS) {
 		h->deadline_us = h->started_us + (uint64_t)conf->settle_ms * US_PER_MS;
@@ -349,6 +420,7 @@ void lp_health_start(struct lp_health *h, struct lp_loop *loop, const struct lp_
 
 void lp_health_stop(struct lp_health *h)
 {
+	end_command(h);
 	if (h->phase != LP_HEALTH_OFF)
 		drop_socket(h);
 	if (h->loop)

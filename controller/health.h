@@ -11,8 +11,7 @@
  * what the user feels; then twice as long each time up to interval_ms. */
 #define LP_HEALTH_FAST_MS    5
 #define LP_HEALTH_FAST_FOR_S 2
-/* Longest wait for the answer to one HTTP probe, and most bytes read for its status line. */
-#define LP_HEALTH_PROBE_S  10
+/* Most bytes read for the status line of one HTTP probe. */
 #define LP_HEALTH_HEAD_MAX 16384
 /* What is still read of an answer that was good, so that the app is not cut off while it writes. */
 #define LP_HEALTH_LINGER_US    1000000u
@@ -23,16 +22,20 @@ enum lp_health_phase {
 	LP_HEALTH_WAITING, /* between two probes, or for settle_ms */
 	LP_HEALTH_CONNECTING,
 	LP_HEALTH_ASKING,    /* sending the request, reading the status line */
-	LP_HEALTH_LINGERING, /* the verdict is out */
+	LP_HEALTH_RUNNING,   /* the command is */
+	LP_HEALTH_LINGERING, /* the status was good; the rest of the answer is read */
 };
 
 /* Zero it and set on_verdict, which is called once for each start unless it is stopped before: why
  * is one line for a person, "" when healthy. It may call lp_health_stop but not release the struct.
- * The rest is private. */
+ * For LP_HEALTH_COMMAND also set run_command (begins one run, 0 or -errno; lp_health_answer
+ * follows, from the loop) and end_command (ends it; nothing follows). The rest is private. */
 struct lp_health {
 	void (*on_verdict)(struct lp_health *health, bool healthy, const char *why);
+	int (*run_command)(struct lp_health *health, struct lp_err *err);
+	void (*end_command)(struct lp_health *health);
 	struct lp_loop *loop;
-	struct lp_conf_health conf; /* without its path */
+	struct lp_conf_health conf; /* without its path and command */
 	char *request;
 	uint16_t port;
 	enum lp_health_phase phase;
@@ -42,6 +45,7 @@ struct lp_health {
 	uint64_t deadline_us;
 	uint64_t probe_end_us;
 	uint64_t wait_us;
+	unsigned good; /* successes in a row */
 	bool answered; /* a connection came to an end: why says how, until a later one does */
 	size_t sent;
 	size_t head_len;
@@ -52,6 +56,10 @@ struct lp_health {
 /* Begins to probe 127.0.0.1:port as conf says; conf is borrowed during the call only. */
 void lp_health_start(struct lp_health *health, struct lp_loop *loop,
 		     const struct lp_conf_health *conf, uint16_t port);
+
+/* One run of the command has come to its end; why (when it was not good): "exited with status 1".
+ */
+void lp_health_answer(struct lp_health *health, bool good, const char *why);
 
 /* Ends the probing and releases what it holds; harmless when it is off. */
 void lp_health_stop(struct lp_health *health);

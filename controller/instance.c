@@ -5,6 +5,11 @@
 #include "common/base/lp_fs.h"
 #include "common/base/lp_log.h"
 #include "common/base/lp_mem.h"
+#include "controller/fastpush.h"
+#include "controller/live.h"
+#include "controller/page.h"
+#include "controller/past.h"
+#include "controller/web_internal.h"
 
 #include <jansson.h>
 #include <limits.h>
@@ -50,22 +55,33 @@ static void on_output(void *ctx, uint64_t generation, enum lp_sup_stream stream,
 	struct lp_instance *in = ctx;
 
 	lp_history_add(in->history, generation, stream, data, len);
+	lp_live_log(in->live, generation, stream, data, len);
 	lp_sessions_log(in, generation, stream, data, len);
 }
 
 static void on_restarted(void *ctx, uint64_t revision, uint64_t generation, uint64_t took_us)
 {
+	struct lp_instance *in = ctx;
 	struct lp_msg msg = {.kind = LP_MSG_RESTARTED};
+	struct lp_sup_status app;
 
-	msg.u.restarted = (struct lp_msg_restarted){revision, generation, took_us};
-	lp_sessions_tell(ctx, &msg);
+	lp_sup_status(in->sup, &app);
+	msg.u.restarted = (struct lp_msg_restarted){.revision = revision,
+						    .generation = generation,
+						    .took_us = took_us,
+						    .spawned_us = app.spawned_us};
+	lp_live_restarted(in->live, took_us);
+	lp_sessions_tell(in, &msg);
 }
 
 static void on_settled(void *ctx, uint64_t revision)
 {
+	struct lp_instance *in = ctx;
 	struct lp_msg msg = {.kind = LP_MSG_SETTLED};
 
 	msg.u.settled.revision = revision;
+	lp_live_settled(in->live, revision);
+	lp_past_settled(ctx, revision);
 	lp_sessions_tell(ctx, &msg);
 }
 
@@ -83,7 +99,11 @@ static void on_failed(void *ctx, const struct lp_sup_failure *f)
 		msg.u.failed.error.len = LP_WIRE_TEXT_MAX_BYTES;
 	if (msg.u.failed.excerpt.len > LP_WIRE_EXCERPT_MAX_BYTES)
 		msg.u.failed.excerpt.len = LP_WIRE_EXCERPT_MAX_BYTES;
+	msg.u.failed.path = lp_bytes_of(f->path ? f->path : "");
+	msg.u.failed.files = f->n_paths;
 	lp_sessions_tell(ctx, &msg);
+	lp_past_failed(ctx, f);
+	lp_live_failed(((struct lp_instance *)ctx)->live, f);
 }
 
 static void on_stopped(void *ctx)
@@ -109,7 +129,10 @@ static int load_conf(struct lp_instance *in, struct lp_conf *out, struct lp_err 
 	lp_conf_apply_environment(out);
 	if (in->opts->command)
 		lp_conf_set_command(out, (const char *const *)in->opts->command);
-	return 0;
+	r = lp_fastpush_configure(in, out, err);
+	if (r < 0)
+		lp_conf_finish(out);
+	return r;
 }
 
 /* A broken livepush.yml in the tree came from a workspace and goes away by the next save there, so
@@ -147,7 +170,9 @@ static void reload_conf(struct lp_instance *in, uint64_t revision)
 	}
 	in->conf = conf;
 	lp_sup_reconfigure(in->sup, conf);
-	lp_proxy_set_hold(in->proxy, conf->restart.hold_ms);
+	lp_live_reconfigure(in->live, conf);
+	lp_door_configure(in);
+	lp_door_retag(in);
 	if (conf->command.n == 0)
 		lp_door_mirror(in);
 	lp_conf_finish(old);
@@ -156,7 +181,8 @@ static void reload_conf(struct lp_instance *in, uint64_t revision)
 
 static void on_reply(void *ctx, uint64_t epoch, const struct lp_buf *bytes)
 {
-	lp_sessions_reply(ctx, epoch, bytes);
+	if (!lp_fastpush_reply(ctx, epoch, bytes))
+		lp_sessions_reply(ctx, epoch, bytes);
 }
 
 static void on_consumed(void *ctx, uint64_t epoch, size_t bytes, bool content)
@@ -174,28 +200,70 @@ static void on_mute(void *ctx, uint64_t epoch)
 	lp_sessions_mute(ctx, epoch);
 }
 
-static void on_applied(void *ctx, const struct lp_applied *a)
+/* Whether the tree's own configuration changed. */
+static void check_conf(struct lp_instance *in, const struct lp_applied *a)
 {
-	struct lp_instance *in = ctx;
-
-	if (in->stopping)
-		return;
 	for (size_t i = 0; i < a->n_paths && !in->opts->config; i++)
 		if (strcmp(a->paths[i], CONF_NAME) == 0)
 			reload_conf(in, a->revision);
-	lp_sup_applied(in->sup, a->revision, (const char *const *)a->paths, a->n_paths);
+}
+
+static void on_rolled(void *ctx, const struct lp_rollback *r)
+{
+	struct lp_instance *in = ctx;
+	const struct lp_applied *a = &r->applied;
+
+	if (in->stopping)
+		return;
+	lp_past_rolled(in, r);
+	if (r->error.code != 0 && a->n_paths == 0)
+		return;
+	check_conf(in, a);
+	lp_live_applied(in->live, a->revision, (const char *const *)a->paths, a->n_paths);
+	lp_sup_rolled(in->sup, a->revision, (const char *const *)a->paths, a->n_paths, r->asked);
+}
+
+static void on_applied(void *ctx, const struct lp_applied *a)
+{
+	struct lp_instance *in = ctx;
+	bool is_quiet;
+
+	if (in->stopping)
+		return;
+	lp_past_applied(in, a);
+	check_conf(in, a);
+	lp_live_applied(in->live, a->revision, (const char *const *)a->paths, a->n_paths);
+	is_quiet = lp_fastpush_applied(in, a);
+	lp_sup_applied(in->sup, a->revision, (const char *const *)a->paths,
+		       is_quiet ? 0 : a->n_paths);
+}
+
+static int settle_listen(struct lp_instance *in, struct lp_err *err)
+{
+	const char *port = getenv("PORT"), *said = in->opts->listen;
+
+	if (!said)
+		said = lp_fastpush_listen(in);
+	if (said)
+		in->listen = lp_xstrdup(said);
+	else if (port && port[0])
+		in->listen = lp_xasprintf(":%s", port);
+	else
+		return lp_err_say(err, EINVAL,
+				  "no address to listen on: set PORT or give --listen ADDR:PORT");
+	return 0;
 }
 
 static void tell_listening(struct lp_instance *in)
 {
 	char address[160];
-	const char *colon = strrchr(in->opts->listen, ':');
-	int host_len = colon ? (int)(colon - in->opts->listen) : 0;
+	const char *colon = strrchr(in->listen, ':');
+	int host_len = colon ? (int)(colon - in->listen) : 0;
 
-	if (strncmp(in->opts->listen, "unix:", 5) == 0)
-		(void)snprintf(address, sizeof(address), "%s", in->opts->listen);
+	if (strncmp(in->listen, "unix:", 5) == 0)
+		(void)snprintf(address, sizeof(address), "%s", in->listen);
 	else
-		(void)snprintf(address, sizeof(address), "%.*s:%u", host_len, in->opts->listen,
+		(void)snprintf(address, sizeof(address), "%.*s:%u", host_len, in->listen,
 			       lp_proxy_port(in->proxy));
 	in->opts->on_listening(address);
 }
@@ -255,6 +323,7 @@ static int start(struct lp_instance *in, struct lp_err *err)
 	static const struct lp_apply_ops apply_ops = {.on_reply = on_reply,
 						      .on_consumed = on_consumed,
 						      .on_applied = on_applied,
+						      .on_rolled = on_rolled,
 						      .on_greeted = on_greeted,
 						      .on_mute = on_mute};
 	sigset_t signals;
@@ -266,9 +335,14 @@ static int start(struct lp_instance *in, struct lp_err *err)
 	(void)sigaddset(&signals, SIGHUP);
 	if ((r = lp_loop_create(&in->loop, err)) < 0 ||
 	    (r = lp_loop_on_signals(in->loop, &signals, on_signal, in, err)) < 0 ||
-	    (r = lp_apply_create(&in->apply, in->loop, in->opts->tree, &apply_ops, in, err)) < 0 ||
-	    (r = first_conf(in, err)) < 0 || (r = lp_door_open(in, err)) < 0 ||
-	    (r = lp_sessions_serve(in, err)) < 0 || (r = start_sup(in, err)) < 0)
+	    (r = lp_apply_create(&in->apply, in->loop, in->opts->tree, &apply_ops, in, err)) < 0)
+		return r;
+	in->revisions = lp_revisions_open(lp_apply_tree_fd(in->apply));
+	if ((r = first_conf(in, err)) < 0 || (r = settle_listen(in, err)) < 0)
+		return r;
+	lp_page_create(in);
+	if ((r = lp_door_open(in, err)) < 0 || (r = lp_sessions_serve(in, err)) < 0 ||
+	    (r = start_sup(in, err)) < 0)
 		return r;
 	if (in->opts->parent_fd >= 0) {
 		in->parent_src = (struct lp_fd_src){
@@ -298,10 +372,16 @@ static void finish(struct lp_instance *in)
 	lp_sup_destroy(in->sup);
 	in->sup = NULL;
 	lp_apply_stop(in->apply);
+	lp_fastpush_stop(in);
+	lp_page_destroy(in);
 	lp_loop_destroy(in->loop);
 	lp_door_close(in);
 	lp_apply_destroy(in->apply);
 	lp_history_destroy(in->history);
+	lp_revisions_close(in->revisions);
+	lp_web_destroy(in);
+	lp_fastpush_destroy(in);
+	free(in->listen);
 	lp_conf_finish(in->conf);
 	free(in->conf);
 	free(in->envp);
@@ -320,6 +400,8 @@ int lp_instance_run(const struct lp_instance_opts *opts, struct lp_err *err)
 	in.nofile = lp_raise_nofile();
 	make_env(&in);
 	name_instance(&in);
+	lp_web_create(&in);
+	lp_fastpush_create(&in);
 	if (!opts->secret)
 		lp_log(LP_WARN, "instance",
 		       "no secret: nobody can push here; set LIVEPUSH_SECRET or --secret-file");

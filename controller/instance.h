@@ -7,17 +7,20 @@
 
 #include <stdbool.h>
 
-/* tree: directory. listen: address for the front door. secret: NULL closes the control endpoint.
+/* tree: directory. listen: address for the front
+ * door; NULL: what the configuration says, or $PORT. secret: NULL closes the control endpoint.
  * config: a livepush.yml elsewhere; NULL: the tree's own, followed as it changes. command:
  * NULL-terminated, instead of the configuration's; NULL: none. parent_fd: stop when it reaches its
  * end; -1: none. ephemeral: remove the tree at the end. wait: do not start the app before the first
- * changeset. on_listening: it answers at "127.0.0.1:8080" from now on. All borrowed. */
+ * changeset. hosts: NULL-terminated names by which it is reached, or NULL. on_listening: it answers
+ * at "127.0.0.1:8080" from now on. All borrowed. */
 struct lp_instance_opts {
 	const char *tree;
 	const char *listen;
 	const char *secret;
 	const char *config;
 	char *const *command;
+	const char *const *hosts;
 	int parent_fd;
 	bool ephemeral;
 	bool wait;

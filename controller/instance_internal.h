@@ -12,9 +12,13 @@
 #include "proxy/proxy.h"
 #include "wire/msg.h"
 
+struct lp_revisions;
 struct lp_session;
-struct lp_http_request;
+struct lp_http;
+struct lp_web;
+struct lp_fastpush;
 struct lp_door;
+struct lp_live;
 
 struct lp_instance {
 	const struct lp_instance_opts *opts;
@@ -23,10 +27,15 @@ struct lp_instance {
 	struct lp_apply *apply;
 	struct lp_sup *sup;
 	struct lp_proxy *proxy;
-	struct lp_door *door; /* owned by door.c */
+	struct lp_door *door;         /* owned by door.c */
+	struct lp_web *web;           /* owned by web.c */
+	struct lp_fastpush *fastpush; /* owned by fastpush.c */
+	char *listen;                 /* owned; as lp_proxy_addr_parse takes it */
 	struct lp_history *history;
-	struct lp_session *sessions; /* all connections */
-	struct lp_session *owner;    /* the one that mirrors its workspace here, or NULL */
+	struct lp_live *live;           /* owned by page.c */
+	struct lp_revisions *revisions; /* past.c's */
+	struct lp_session *sessions;    /* all connections */
+	struct lp_session *owner;       /* the one that mirrors its workspace here, or NULL */
 	uint64_t next_epoch;
 	char id[64];
 	uint8_t boot[LP_WIRE_ID_BYTES];
@@ -43,6 +52,9 @@ int lp_sessions_serve(struct lp_instance *in, struct lp_err *err) LP_MUST_USE;
 void lp_sessions_close(struct lp_instance *in, const char *why);
 /* To everyone who should know: FAILED, RESTARTED, SETTLED. */
 void lp_sessions_tell(struct lp_instance *in, const struct lp_msg *msg);
+/* To the owner, when one is ready. */
+void lp_sessions_tell_owner(struct lp_instance *in, const struct lp_msg *msg);
+size_t lp_sessions_count(const struct lp_instance *in);
 /* To those who follow the log. */
 void lp_sessions_log(struct lp_instance *in, uint64_t generation, uint64_t stream, const char *data,
 		     size_t len);
@@ -62,13 +74,17 @@ void lp_door_stop(struct lp_instance *in);
 /* Releases what was posted; the loop is gone by then. */
 void lp_door_close(struct lp_instance *in);
 struct lp_sup_door lp_door_of(struct lp_instance *in);
+/* The limits of the configuration in force. */
+void lp_door_configure(struct lp_instance *in);
+/* What is put into pages has changed (page.h, lp_page_tag). */
+void lp_door_retag(struct lp_instance *in);
 /* No command: there is no app to forward to. */
 void lp_door_mirror(struct lp_instance *in);
 
 /* status.c: the state for STATUS messages and for /_livepush/status. */
 void lp_status_fill(struct lp_instance *in, struct lp_msg_status *out);
 int lp_status_json(struct lp_instance *in, struct lp_buf *out) LP_MUST_USE;
-/* GET /_livepush/status for whoever knows the secret; ctx: the instance. */
-void lp_status_request(void *ctx, struct lp_http_request *req);
+/* GET /_livepush/status, a row of web_routes.c. */
+void lp_status_request(struct lp_instance *in, struct lp_http *http);
 
 #endif

@@ -1,12 +1,12 @@
 /* controller/main.c: the command line of livepush-controller. */
-#include "common/base/lp_buf.h"
-#include "common/base/lp_fs.h"
+#include "common/base/lp_env.h"
 #include "common/base/lp_log.h"
 #include "common/base/lp_mem.h"
+#include "common/base/lp_secret.h"
 #include "controller/instance.h"
-#include "wire/auth.h"
+#include "controller/privilege.h"
 
-#include <ctype.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +16,8 @@ enum {
 	EXIT_USAGE = 2,
 };
 
+#define HOSTS_MAX 32
+
 static const char usage[] =
 	"usage: livepush-controller [OPTION…] [-- COMMAND…]\n"
 	"Applies what livepush sends to a tree, runs the app in it and serves it.\n"
@@ -24,6 +26,8 @@ static const char usage[] =
 	"  --listen ADDR:PORT  where the app is reached (default: port $PORT on all addresses)\n"
 	"  --config FILE       a livepush.yml elsewhere (default: the tree's own)\n"
 	"  --secret-file FILE  the shared secret (default: $LIVEPUSH_SECRET)\n"
+	"  --host NAME         a name that browsers reach it by; any number of times\n"
+	"  --allow-root        run as root, which it refuses otherwise (LIVEPUSH_ALLOW_ROOT=1)\n"
 	"  --wait              do not start the app before the first changeset\n"
 	"  --parent-fd N       end when this descriptor reaches its end\n"
 	"  --ephemeral         remove the tree at the end\n"
@@ -39,6 +43,8 @@ enum option_id {
 	OPT_LISTEN,
 	OPT_CONFIG,
 	OPT_SECRET_FILE,
+	OPT_HOST,
+	OPT_ALLOW_ROOT,
 	OPT_WAIT,
 	OPT_PARENT_FD,
 	OPT_EPHEMERAL,
@@ -52,6 +58,8 @@ static const struct option options[] = {
 	{"listen", required_argument, NULL, OPT_LISTEN},
 	{"config", required_argument, NULL, OPT_CONFIG},
 	{"secret-file", required_argument, NULL, OPT_SECRET_FILE},
+	{"host", required_argument, NULL, OPT_HOST},
+	{"allow-root", no_argument, NULL, OPT_ALLOW_ROOT},
 	{"wait", no_argument, NULL, OPT_WAIT},
 	{"parent-fd", required_argument, NULL, OPT_PARENT_FD},
 	{"ephemeral", no_argument, NULL, OPT_EPHEMERAL},
@@ -65,9 +73,11 @@ static const struct option options[] = {
 struct args {
 	struct lp_instance_opts opts;
 	const char *secret_file;
+	const char *hosts[HOSTS_MAX + 1];
+	size_t n_hosts;
+	bool allow_root;
 	char *secret;    /* owned */
 	char *tree;      /* owned */
-	char *listen;    /* owned */
 	int exit_status; /* when parse() says to end */
 };
 
@@ -96,6 +106,15 @@ static int take_option(struct args *a, int id)
 		return 0;
 	case OPT_SECRET_FILE:
 		a->secret_file = optarg;
+		return 0;
+	case OPT_HOST:
+		if (a->n_hosts == HOSTS_MAX)
+			return complain(a, ": too many names with --host", optarg);
+		a->hosts[a->n_hosts++] = optarg;
+		a->opts.hosts = a->hosts;
+		return 0;
+	case OPT_ALLOW_ROOT:
+		a->allow_root = true;
 		return 0;
 	case OPT_WAIT:
 		a->opts.wait = true;
@@ -132,16 +151,14 @@ static int take_option(struct args *a, int id)
  * command line says comes after and so wins. */
 static int take_environment(struct args *a)
 {
-	for (const struct option *o = options; o->name; o++) {
-		char variable[32] = "LIVEPUSH_";
-		size_t len = strlen(variable);
+	const char *root = getenv("LIVEPUSH_ALLOW_ROOT");
 
+	a->allow_root = root && root[0] && strcmp(root, "0") != 0;
+	for (const struct option *o = options; o->name; o++) {
 		if (o->has_arg == no_argument || o->val == OPT_PARENT_FD)
 			continue;
-		for (const char *p = o->name; *p && len < sizeof(variable) - 1; p++)
-			variable[len++] = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
-		optarg = getenv(variable);
-		if (optarg && optarg[0] && take_option(a, o->val) < 0)
+		optarg = lp_env_option(o->name);
+		if (optarg && take_option(a, o->val) < 0)
 			return -1;
 	}
 	return 0;
@@ -167,22 +184,13 @@ static int read_secret(struct args *a)
 {
 	char *env = getenv("LIVEPUSH_SECRET");
 	const char *fault;
-	struct lp_buf text;
-	int r;
+	struct lp_err err = {0};
 
 	if (a->secret_file) {
-		lp_buf_init(&text, LP_SECRET_MAX_BYTES + 2);
-		r = lp_read_file(AT_FDCWD, a->secret_file, &text);
-		if (r < 0 || !lp_buf_text(&text)) {
-			(void)fprintf(stderr,
-				      "livepush-controller: %s: cannot read the secret: %s\n",
-				      a->secret_file, strerror(-r));
-			lp_buf_finish(&text);
+		if (lp_secret_read(&a->secret, a->secret_file, &err) < 0) {
+			(void)fprintf(stderr, "livepush-controller: %s\n", err.msg);
 			return -1;
 		}
-		a->secret = lp_xstrndup((const char *)text.data,
-					strcspn((const char *)text.data, "\r\n"));
-		lp_buf_finish(&text);
 	} else if (env) {
 		a->secret = lp_xstrdup(env);
 	}
@@ -200,7 +208,7 @@ static int read_secret(struct args *a)
 
 static int settle_paths(struct args *a)
 {
-	const char *tree = a->opts.tree ? a->opts.tree : ".", *port = getenv("PORT");
+	const char *tree = a->opts.tree ? a->opts.tree : ".";
 
 	a->tree = realpath(tree, NULL);
 	if (!a->tree) {
@@ -209,14 +217,25 @@ static int settle_paths(struct args *a)
 		return -1;
 	}
 	a->opts.tree = a->tree;
-	if (a->opts.listen)
-		return 0;
-	if (!port || !port[0])
-		return complain(a, "",
-				"no address to listen on: set PORT or give --listen ADDR:PORT");
-	a->listen = lp_xasprintf(":%s", port);
-	a->opts.listen = a->listen;
 	return 0;
+}
+
+/* What is pushed here runs here: as root that is the whole machine. */
+static int settle_privilege(const struct args *a)
+{
+	struct lp_err err = {0};
+
+	if (geteuid() == 0 && !a->allow_root) {
+		(void)fprintf(stderr,
+			      "livepush-controller: not as root, because whoever may push could do "
+			      "anything here: start it as another user, or with --allow-root "
+			      "(LIVEPUSH_ALLOW_ROOT=1) where that is meant\n");
+		return -1;
+	}
+	if (lp_privilege_drop(&err) == 0)
+		return 0;
+	(void)fprintf(stderr, "livepush-controller: %s\n", err.msg);
+	return -1;
 }
 
 static void print_listening(const char *address)
@@ -232,7 +251,7 @@ int main(int argc, char **argv)
 
 	if (take_environment(&a) == 0 && parse(&a, argc, argv) == 0) {
 		a.exit_status = EXIT_FAILED;
-		if (read_secret(&a) == 0 && settle_paths(&a) == 0) {
+		if (settle_privilege(&a) == 0 && read_secret(&a) == 0 && settle_paths(&a) == 0) {
 			a.exit_status = 0;
 			if (lp_instance_run(&a.opts, &err) < 0) {
 				(void)fprintf(stderr, "livepush-controller: %s\n", err.msg);
@@ -242,6 +261,5 @@ int main(int argc, char **argv)
 	}
 	free(a.secret);
 	free(a.tree);
-	free(a.listen);
 	return a.exit_status;
 }

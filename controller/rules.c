@@ -119,6 +119,7 @@ static void add_path(struct lp_work *work, const struct lp_ruleset *rules, const
 		work->restart = true;
 		break;
 	case LP_ACTION_NONE:
+	case LP_ACTION_BROWSER_RELOAD:
 	case LP_ACTION_COUNT_:
 		break;
 	}

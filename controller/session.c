@@ -6,6 +6,11 @@
 #include "common/base/lp_fs.h"
 #include "common/base/lp_log.h"
 #include "common/base/lp_mem.h"
+#include "controller/fastpush.h"
+#include "controller/live.h"
+#include "controller/past.h"
+#include "controller/web.h"
+#include "controller/web_internal.h"
 #include "wire/auth.h"
 
 #include <malloc.h>
@@ -46,6 +51,10 @@ static void on_hello(struct lp_session *s, const struct lp_msg_hello *hello)
 				  "--secret-file");
 		return;
 	}
+	if (lp_web_wait_us(s->in, lp_ws_forwarded_for(s->ws)) > 0) {
+		lp_session_refuse(s, LP_REFUSE_CLOSED, "too many wrong secrets from your address");
+		return;
+	}
 	if (hello->role != LP_ROLE_OWNER && hello->role != LP_ROLE_OBSERVER) {
 		lp_session_refuse(s, LP_REFUSE_PROTOCOL, "unknown role");
 		return;
@@ -83,6 +92,7 @@ static bool become_owner(struct lp_session *s)
 		lp_session_refuse(in->owner, LP_REFUSE_CLOSED, "replaced by a newer connection");
 	}
 	in->owner = s;
+	lp_fastpush_superseded(in);
 	s->epoch = ++in->next_epoch;
 	return true;
 }
@@ -116,10 +126,11 @@ static void on_proof(struct lp_session *s, const struct lp_msg_proof *proof)
 	struct lp_instance *in = s->in;
 
 	if (!lp_auth_equal(proof->mac, s->expected, sizeof(s->expected))) {
-		lp_log(LP_WARN, "session", "a client without the secret was refused");
+		lp_web_attempt(in, lp_ws_forwarded_for(s->ws), false);
 		lp_session_refuse(s, LP_REFUSE_SECRET, "the secret is not the instance's");
 		return;
 	}
+	lp_web_attempt(in, lp_ws_forwarded_for(s->ws), true);
 	lp_timer_clear(&s->deadline);
 	if (s->role != LP_ROLE_OWNER) {
 		welcome(s);
@@ -145,6 +156,31 @@ static void on_ask(struct lp_session *s)
 	struct lp_msg msg = {.kind = LP_MSG_STATUS};
 
 	lp_status_fill(s->in, &msg.u.status);
+	lp_session_send(s, &msg);
+}
+
+static void on_history(struct lp_session *s, const struct lp_msg_history *history)
+{
+	struct lp_msg msg = {.kind = LP_MSG_REVISIONS};
+
+	lp_past_list(s->in, history->most, &msg.u.revisions);
+	lp_session_send(s, &msg);
+	free(msg.u.revisions.revisions);
+}
+
+/* ROLLED follows when it was done, or now when that is out of the question. */
+static void on_rollback(struct lp_session *s, const struct lp_msg_rollback *rollback)
+{
+	struct lp_msg msg = {.kind = LP_MSG_ROLLED};
+	struct lp_tree_state tree;
+	struct lp_err err = {0};
+
+	if (lp_past_rollback(s->in, rollback, &err) == 0)
+		return;
+	lp_apply_state(s->in->apply, &tree);
+	msg.u.rolled.asked = true;
+	msg.u.rolled.revision = msg.u.rolled.from = tree.revision;
+	msg.u.rolled.text = lp_bytes_of(err.msg);
 	lp_session_send(s, &msg);
 }
 
@@ -182,6 +218,18 @@ static bool dispatch(struct lp_session *s, struct lp_job **job)
 		return true;
 	case LP_MSG_TAIL:
 		on_tail(s, &msg->u.tail);
+		return true;
+	case LP_MSG_FLEET:
+		if (s->role != LP_ROLE_OWNER)
+			return false;
+		if (s == s->in->owner)
+			lp_live_fleet(s->in->live, &msg->u.fleet);
+		return true;
+	case LP_MSG_HISTORY:
+		on_history(s, &msg->u.history);
+		return true;
+	case LP_MSG_ROLLBACK:
+		on_rollback(s, &msg->u.rollback);
 		return true;
 	default:
 		return false;
@@ -245,8 +293,11 @@ static void on_close(struct lp_ws *ws, const char *reason)
 	*at = s->next;
 	if (s->epoch)
 		lp_apply_lost(s->in->apply, s->epoch);
-	if (s->in->owner == s)
+	if (s->in->owner == s) {
 		s->in->owner = NULL;
+		if (s->in->live)
+			lp_live_orphaned(s->in->live);
+	}
 	lp_timer_clear(&s->deadline);
 	lp_session_forget(s);
 	lp_packer_destroy(s->packer);
@@ -313,7 +364,9 @@ int lp_sessions_serve(struct lp_instance *in, struct lp_err *err)
 	const struct lp_ws_serve_opts opts = {
 		.abstract_name = in->control_name,
 		.on_accept = on_accept,
-		.on_request = lp_status_request,
+		.on_upgrade = lp_web_on_upgrade,
+		.on_head = lp_web_on_head,
+		.on_request = lp_web_on_request,
 		.ctx = in,
 	};
 

@@ -112,6 +112,21 @@ void lp_sessions_tell(struct lp_instance *in, const struct lp_msg *msg)
 			lp_session_send(s, msg);
 }
 
+void lp_sessions_tell_owner(struct lp_instance *in, const struct lp_msg *msg)
+{
+	if (in->owner && in->owner->state == READY)
+		lp_session_send(in->owner, msg);
+}
+
+size_t lp_sessions_count(const struct lp_instance *in)
+{
+	size_t n = 0;
+
+	for (const struct lp_session *s = in->sessions; s; s = s->next)
+		n += s->state == READY;
+	return n;
+}
+
 void lp_sessions_log(struct lp_instance *in, uint64_t generation, uint64_t stream, const char *data,
 		     size_t len)
 {

@@ -2,8 +2,9 @@
 #include "controller/instance_internal.h"
 
 #include "common/base/lp_clock.h"
-#include "common/loop/ws.h"
-#include "wire/auth.h"
+#include "common/loop/http.h"
+#include "controller/live.h"
+#include "wire/status.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@ void lp_status_fill(struct lp_instance *in, struct lp_msg_status *out)
 
 int lp_status_json(struct lp_instance *in, struct lp_buf *out)
 {
+	struct lp_status_number numbers[LP_STATUS_NUMBERS];
 	struct lp_msg_status s;
 	struct lp_digest root;
 	char hex[LP_DIGEST_HEX_BYTES];
@@ -46,15 +48,14 @@ int lp_status_json(struct lp_instance *in, struct lp_buf *out)
 	lp_proxy_stats(in->proxy, &front);
 	memcpy(root.b, s.root, sizeof(root.b));
 	lp_digest_hex(&root, hex);
-	o = json_pack("{s:s, s:s%, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:i}",
-		      "instance", in->id, "state", s.state.p, s.state.len, "revision",
-		      (json_int_t)s.revision, "generation", (json_int_t)s.generation, "settled",
-		      (json_int_t)s.settled, "pid", (json_int_t)s.pid, "crashes",
-		      (json_int_t)s.crashes, "files", (json_int_t)s.files, "bytes",
-		      (json_int_t)s.bytes, "root", hex, "uptime_ms",
-		      (json_int_t)(s.uptime_us / 1000), "requests", (json_int_t)front.requests,
+	lp_status_numbers(&s, numbers);
+	o = json_pack("{s:s, s:s%, s:s, s:I, s:i}", "instance", in->id, "state", s.state.p,
+		      s.state.len, "root", hex, "requests", (json_int_t)front.requests,
 		      "connections", (int)front.conns);
-	text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+	for (size_t i = 0; i < LP_STATUS_NUMBERS; i++)
+		(void)json_object_set_new(o, numbers[i].name,
+					  json_integer((json_int_t)numbers[i].value));
+	text = o && lp_live_describe(in->live, o) == 0 ? json_dumps(o, JSON_COMPACT) : NULL;
 	json_decref(o);
 	if (!text)
 		return -ENOMEM;
@@ -63,23 +64,13 @@ int lp_status_json(struct lp_instance *in, struct lp_buf *out)
 	return r;
 }
 
-void lp_status_request(void *ctx, struct lp_http_request *req)
+void lp_status_request(struct lp_instance *in, struct lp_http *http)
 {
-	struct lp_instance *in = ctx;
-	const char *secret = in->opts->secret, *given = req->authorization;
-	size_t len = secret ? strlen(secret) : 0;
+	struct lp_buf text = {0};
 
-	if (strncmp(given, "Bearer ", 7) == 0)
-		given += 7;
-	if (len == 0 || strlen(given) != len ||
-	    !lp_auth_equal((const uint8_t *)given, (const uint8_t *)secret, len)) {
-		req->status = 401;
-		return;
-	}
-	if (strcmp(req->path, "/_livepush/status") != 0)
-		return;
-	if (lp_status_json(in, req->body) < 0)
-		return;
-	req->status = 200;
-	req->content_type = "application/json";
+	if (lp_status_json(in, &text) < 0)
+		lp_http_say(http, 503, "no memory");
+	else
+		lp_http_answer(http, 200, "application/json", text.data, text.len);
+	lp_buf_finish(&text);
 }

@@ -41,6 +41,7 @@ struct lp_gen {
 	uint64_t number;
 	uint64_t revision;
 	uint64_t asked_us;
+	uint64_t spawned_us;
 	uint64_t healthy_us;
 	uint16_t port;
 	bool drained;
@@ -49,6 +50,7 @@ struct lp_gen {
 	bool requests_cut;
 	bool streams_ended;
 	struct lp_health health;
+	struct lp_check *check; /* the run of the health command that is waited for, or NULL */
 	struct lp_timer drain_timer;
 };
 
@@ -73,6 +75,29 @@ struct lp_stray {
 	uint64_t kill_at_us;
 };
 
+#define LP_LOOP_STARTS 5 /* so many within 10 s are a loop */
+
+#define LP_LOOP_SUSPECTS 16
+
+/* Whether the app restarts itself, see sup_loop.c. suspects: paths that changed during starts which
+ * they had asked for, and how often; of a known loop, those that make it. known: that much is sure;
+ * untold: and nobody was told yet. passed_over: some change was, during this start. tried: the app
+ * was started again for that. */
+struct lp_sup_loop {
+	struct lp_suspect {
+		char *path; /* owned */
+		unsigned hits;
+	} suspects[LP_LOOP_SUSPECTS];
+	size_t n_suspects;
+	uint64_t times_us[LP_LOOP_STARTS];
+	size_t n;
+	bool known;
+	bool untold;
+	bool passed_over;
+	bool tried;
+	struct lp_timer quiet;
+};
+
 struct lp_sup {
 	struct lp_sup_opts opts;
 	struct lp_ruleset *rules;
@@ -92,6 +117,12 @@ struct lp_sup {
 	uint64_t crashed_us;
 	uint64_t crashes;
 	uint64_t backoff_ms; /* the next wait; 0 for the first one */
+
+	struct lp_sup_loop loop;
+	struct lp_path_set cause; /* what changed since it last settled, the first ones */
+	char *last_path;          /* owned; the first that changed last, or NULL */
+	size_t n_last_paths;
+	uint64_t failed_us; /* when a start failed last */
 
 	bool asked;     /* a settled message is owed */
 	bool triggered; /* the pump has a call to look at */
@@ -120,6 +151,18 @@ void lp_sup_say(const struct lp_sup *sup, uint64_t generation, const char *fmt, 
 /* supervise.c: the lists. */
 void lp_sup_link(struct lp_sup *sup, struct lp_proc *proc);
 void lp_sup_bury(struct lp_sup *sup, struct lp_proc *proc);
+
+/* supervise.c: what these paths ask for is due again, and a restart. */
+void lp_sup_again(struct lp_sup *sup, const char *const *paths, size_t n);
+
+/* sup_loop.c. passes_over: whether a change is the app's own and asks for nothing. cause: it asks
+ * for something. up: a start came to its end. tell: reports a loop that was found. forget: all of
+ * it. */
+bool lp_loop_passes_over(struct lp_sup *sup, const char *const *paths, size_t n);
+void lp_loop_cause(struct lp_sup *sup, const char *const *paths, size_t n);
+void lp_loop_up(struct lp_sup *sup);
+void lp_loop_tell(struct lp_sup *sup);
+void lp_loop_forget(struct lp_sup *sup);
 
 /* sup_act.c: does what the table says about the event. reason: for the door when it refuses. */
 void lp_sup_fire(struct lp_sup *sup, enum lp_sup_event event, const char *reason);
@@ -158,6 +201,11 @@ void lp_gen_env(const struct lp_sup *sup, uint64_t number, struct lp_env *env);
 
 /* sup_run.c: starts the command of rule i with the paths that are due, or reports the fault. */
 void lp_run_start(struct lp_sup *sup, size_t i);
+
+/* sup_check.c: begins a run of the health command for a generation; lp_health_answer follows.
+ * Returns 0 or -errno. end: nobody waits for it any more. */
+int lp_check_run(struct lp_gen *gen, struct lp_err *err) LP_MUST_USE;
+void lp_check_end(struct lp_gen *gen);
 
 /* sup_stray.c: reaps children that are not ours by name and ends strays; sets its own timer.
  * Returns how many strays are left. */

@@ -144,23 +144,34 @@ void lp_sup_launch(struct lp_sup *sup)
 	limit_leaving(sup);
 }
 
+static void report(const struct lp_sup *sup, const struct lp_sup_failure *failure)
+{
+	struct lp_sup_failure with_path = *failure;
+
+	with_path.path = sup->last_path;
+	with_path.n_paths = sup->n_last_paths;
+	sup->opts.ops.on_failed(sup->opts.ctx, &with_path);
+}
+
 void lp_sup_fault(struct lp_sup *sup, const struct lp_sup_failure *failure)
 {
 	char reason[512];
 
 	if (sup->state == LP_SUP_STOPPING)
 		return;
+	sup->failed_us = lp_now_us();
 	(void)snprintf(reason, sizeof(reason), "The app could not be started: %s.", failure->error);
 	sup->work.restart = true;
 	sup->blocked = true;
 	lp_sup_fire(sup, sup->recovering ? LP_EV_RELAPSE : LP_EV_FAULT, reason);
-	sup->opts.ops.on_failed(sup->opts.ctx, failure);
+	report(sup, failure);
 }
 
 void lp_sup_on_healthy(struct lp_sup *sup, struct lp_gen *gen)
 {
 	lp_sup_fire(sup, LP_EV_HEALTHY, NULL);
 	sup->recovering = false;
+	lp_loop_up(sup);
 	sup->opts.ops.on_restarted(sup->opts.ctx, gen->revision, gen->number,
 				   gen->healthy_us - gen->asked_us);
 	lp_sup_wake(sup);
@@ -187,7 +198,7 @@ void lp_sup_on_crash(struct lp_sup *sup, struct lp_gen *gen, int status)
 		sup->backoff_ms = 0;
 	sup->serving = NULL;
 	lp_sup_fire(sup, LP_EV_EXITED, NULL);
-	sup->opts.ops.on_failed(sup->opts.ctx, &failure);
+	report(sup, &failure);
 }
 
 void lp_sup_end_all(struct lp_sup *sup)

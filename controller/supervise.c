@@ -81,6 +81,7 @@ static void settle(struct lp_sup *sup)
 	if (!sup->asked || sup->run || sup->next || sup->waiting || lp_work_pending(&sup->work))
 		return;
 	sup->asked = false;
+	lp_path_set_finish(&sup->cause);
 	sup->settled = sup->revision;
 	sup->opts.ops.on_settled(sup->opts.ctx, sup->settled);
 }
@@ -164,6 +165,7 @@ static void on_pump(struct lp_timer *timer)
 		return;
 	}
 	end_drained(sup);
+	lp_loop_tell(sup);
 	if (sup->triggered)
 		on_trigger(sup);
 	if (any_gone)
@@ -223,7 +225,42 @@ void lp_sup_applied(struct lp_sup *sup, uint64_t revision, const char *const *pa
 {
 	if (sup->stop_asked)
 		return;
+	if (lp_loop_passes_over(sup, paths, n)) {
+		if (revision > sup->revision)
+			sup->revision = revision;
+		return;
+	}
+	lp_loop_cause(sup, paths, n);
 	lp_work_add(&sup->work, sup->rules, paths, n);
+	note(sup, revision);
+}
+
+void lp_sup_again(struct lp_sup *sup, const char *const *paths, size_t n)
+{
+	if (sup->stop_asked)
+		return;
+	lp_loop_cause(sup, paths, n);
+	lp_work_add(&sup->work, sup->rules, paths, n);
+	sup->work.restart = true;
+	note(sup, sup->revision);
+}
+
+void lp_sup_rolled(struct lp_sup *sup, uint64_t revision, const char *const *paths, size_t n,
+		   bool asked)
+{
+	if (sup->stop_asked)
+		return;
+	lp_work_finish(&sup->work);
+	lp_work_init(&sup->work, sup->rules);
+	lp_work_add(&sup->work, sup->rules, paths, n);
+	if (asked)
+		sup->work.restart = true;
+	else if (sup->serving && lp_work_next_run(&sup->work, sup->rules) < 0)
+		sup->work.restart = false;
+	sup->revision = revision;
+	lp_loop_forget(sup);
+	lp_path_set_finish(&sup->cause);
+	lp_loop_cause(sup, paths, n);
 	note(sup, revision);
 }
 
@@ -232,6 +269,9 @@ void lp_sup_restart(struct lp_sup *sup, uint64_t revision)
 	if (sup->stop_asked)
 		return;
 	sup->work.restart = true;
+	free(sup->last_path);
+	sup->last_path = NULL;
+	sup->n_last_paths = 0;
 	note(sup, revision);
 }
 
@@ -266,6 +306,7 @@ void lp_sup_status(const struct lp_sup *sup, struct lp_sup_status *out)
 	out->generation = sup->serving->number;
 	out->revision = sup->serving->revision;
 	out->pid = sup->serving->proc.child.pid;
+	out->spawned_us = sup->serving->spawned_us - sup->serving->asked_us;
 }
 
 void lp_sup_stop(struct lp_sup *sup)
@@ -284,6 +325,9 @@ void lp_sup_destroy(struct lp_sup *sup)
 	(void)release_all(&sup->dead);
 	lp_sup_kill_strays(sup);
 	lp_timer_clear(&sup->sweep);
+	lp_loop_forget(sup);
+	lp_path_set_finish(&sup->cause);
+	free(sup->last_path);
 	lp_work_finish(&sup->work);
 	lp_ruleset_destroy(sup->rules);
 	free(sup->strays);

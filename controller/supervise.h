@@ -20,16 +20,20 @@ enum lp_sup_stage {
 	LP_STAGE_START = 3,  /* the command cannot be started or exited before it was healthy */
 	LP_STAGE_HEALTH = 4, /* not healthy in time */
 	LP_STAGE_CRASH = 5,  /* a serving generation ended by itself */
+	LP_STAGE_LOOP = 7,   /* the app changes files that restart it */
 };
 
 /* Why something did not work. error: one line for a person ("exited with status 1"). excerpt: the
- * last lines of the output (at most 50 lines and 8 KiB), "" when there was none. Borrowed. */
+ * last lines of the output (at most 50 lines and 8 KiB), "" when there was none. path: the first of
+ * the n_paths files that changed last before it, NULL: none did. Borrowed. */
 struct lp_sup_failure {
 	uint64_t revision;
 	uint64_t generation; /* 0 when none was started */
 	enum lp_sup_stage stage;
 	const char *error;
 	const char *excerpt;
+	const char *path;
+	size_t n_paths;
 };
 
 /* What the supervisor tells its owner. All come from the loop, never from inside one of the calls
@@ -103,6 +107,13 @@ void lp_sup_start(struct lp_sup *sup, uint64_t revision);
  * before the restart. */
 void lp_sup_applied(struct lp_sup *sup, uint64_t revision, const char *const *paths, size_t n);
 
+/* The tree went back to an earlier revision, by which `paths` changed. What was owed is forgotten.
+ * asked: somebody wants that, so the app is started anew. Otherwise a start had failed and this is
+ * the revision that the serving generation was started with: it goes on, unless there is none, or a
+ * rule's command has to run for the paths. */
+void lp_sup_rolled(struct lp_sup *sup, uint64_t revision, const char *const *paths, size_t n,
+		   bool asked);
+
 /* Restart because somebody asked. */
 void lp_sup_restart(struct lp_sup *sup, uint64_t revision);
 
@@ -130,6 +141,8 @@ struct lp_sup_status {
 	uint64_t settled;    /* newest revision that settled */
 	int64_t pid;         /* of the serving generation, or 0 */
 	uint64_t crashes;
+	uint64_t spawned_us; /* of the serving generation: from the cause to the start of its
+				process */
 };
 
 void lp_sup_status(const struct lp_sup *sup, struct lp_sup_status *out);

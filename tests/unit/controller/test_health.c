@@ -176,6 +176,7 @@ static const struct lp_conf_health http_conf = {.kind = LP_HEALTH_HTTP,
 						.status_min = 200,
 						.status_max = 299,
 						.timeout_ms = 400,
+						.probe_ms = 10000,
 						.interval_ms = 100};
 
 static void http__asks_and_waits_for_a_good_status(void **state)
@@ -203,6 +204,49 @@ static void http__asks_and_waits_for_a_good_status(void **state)
 	assert_string_equal(srv.asked, "GET /up%20and%0D%0AX:%20y HTTP/1.1\r\nHost: localhost\r\n"
 				       "User-Agent: livepush-health\r\nAccept: */*\r\n"
 				       "Connection: close\r\n\r\n");
+}
+
+static void http__has_to_be_good_so_many_times_in_a_row(void **state)
+{
+	static const char *const scripts[][4] = {
+		{"HTTP/1.1 200 OK\r\n\r\n", "body"},
+		{"HTTP/1.1 200 OK\r\n\r\n"},
+		{"HTTP/1.1 500 Oh\r\n\r\n"},
+		{"HTTP/1.1 200 OK\r\n\r\n"},
+	};
+	struct lp_conf_health conf = http_conf;
+	struct server srv = {.scripts = scripts, .n = LP_COUNT_OF(scripts)};
+	struct watch w;
+
+	(void)state;
+	conf.timeout_ms = 15000;
+	conf.threshold = 3;
+	conf.interval_ms = 5;
+	server_start(&srv, true);
+	probe(&w, &conf, srv.port);
+	server_stop(&srv);
+	assert_true(w.healthy);
+	/* Two, a bad one, and three. */
+	assert_int_equal(srv.served, 6);
+}
+
+static void tcp__says_how_often_it_was_good(void **state)
+{
+	const struct lp_conf_health conf = {.kind = LP_HEALTH_TCP,
+					    .timeout_ms = 300,
+					    .probe_ms = 10000,
+					    .interval_ms = 200,
+					    .threshold = 1000};
+	struct server srv = {0};
+	struct watch w;
+
+	(void)state;
+	server_start(&srv, false);
+	assert_int_equal(listen(srv.fd, 64), 0);
+	probe(&w, &conf, srv.port);
+	server_stop(&srv);
+	assert_false(w.healthy);
+	assert_non_null(strstr(w.why, "times in a row (wanted: 1000)"));
 }
 
 static void http__says_why_it_is_not_healthy(void **state)
@@ -246,7 +290,7 @@ static void http__says_why_it_is_not_healthy(void **state)
 static void tcp__is_healthy_when_somebody_accepts(void **state)
 {
 	const struct lp_conf_health conf = {
-		.kind = LP_HEALTH_TCP, .timeout_ms = 300, .interval_ms = 100};
+		.kind = LP_HEALTH_TCP, .timeout_ms = 300, .probe_ms = 10000, .interval_ms = 100};
 	struct server srv = {0};
 	struct watch w;
 
@@ -301,6 +345,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(http_status__reads_status_lines),
 		cmocka_unit_test(http__asks_and_waits_for_a_good_status),
+		cmocka_unit_test(http__has_to_be_good_so_many_times_in_a_row),
+		cmocka_unit_test(tcp__says_how_often_it_was_good),
 		cmocka_unit_test(http__says_why_it_is_not_healthy),
 		cmocka_unit_test(tcp__is_healthy_when_somebody_accepts),
 		cmocka_unit_test(process__is_healthy_after_it_settled),

@@ -28,7 +28,7 @@ static struct lp_conf_rule rules[] = {
 	{.match = css, .n_match = 2, .action = LP_ACTION_NONE},
 	{.match = c_files, .n_match = 2, .action = LP_ACTION_RUN, .run = {argv, 1}},
 	{.match = conf_files, .n_match = 1, .action = LP_ACTION_SIGNAL, .signo = SIGHUP},
-	{.match = docs, .n_match = 1, .action = LP_ACTION_NONE},
+	{.match = docs, .n_match = 1, .action = LP_ACTION_BROWSER_RELOAD},
 	{.match = npm, .n_match = 1, .action = LP_ACTION_RUN, .run = {argv, 1}},
 	{.match = more_ini, .n_match = 1, .action = LP_ACTION_SIGNAL, .signo = SIGHUP},
 	{.match = usr, .n_match = 1, .action = LP_ACTION_SIGNAL, .signo = SIGUSR1},

@@ -83,7 +83,7 @@ static const char app_text[] =
 
 static const char *const stage_names[] = {
 	[LP_STAGE_CONFIG] = "CONFIG", [LP_STAGE_RULE] = "RULE",   [LP_STAGE_START] = "START",
-	[LP_STAGE_HEALTH] = "HEALTH", [LP_STAGE_CRASH] = "CRASH",
+	[LP_STAGE_HEALTH] = "HEALTH", [LP_STAGE_CRASH] = "CRASH", [LP_STAGE_LOOP] = "LOOP",
 };
 
 static void note(struct rig *rig, const char *fmt, ...) LP_PRINTF(2, 3);
@@ -129,6 +129,8 @@ static void on_failed(void *ctx, const struct lp_sup_failure *failure)
 	struct rig *rig = ctx;
 
 	(void)snprintf(rig->excerpt, sizeof(rig->excerpt), "%s", failure->excerpt);
+	(void)snprintf(rig->path, sizeof(rig->path), "%s", failure->path ? failure->path : "");
+	rig->n_paths = failure->n_paths;
 	note(rig, "failed %s %" PRIu64 " %" PRIu64 " %s", stage_names[failure->stage],
 	     failure->revision, failure->generation, failure->error);
 }
@@ -204,6 +206,7 @@ int rig_setup(void **state)
 						   .status_min = 200,
 						   .status_max = 399,
 						   .timeout_ms = 15000,
+						   .probe_ms = 10000,
 						   .interval_ms = 100,
 						   .settle_ms = 200};
 	rig->conf.restart = (struct lp_conf_restart){.strategy = LP_STRATEGY_SWAP,

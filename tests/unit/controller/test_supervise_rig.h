@@ -33,6 +33,8 @@ struct rig {
 	struct lp_buf err;
 	struct lp_buf own;
 	char excerpt[9000];
+	char path[64]; /* of the last failure */
+	size_t n_paths;
 };
 
 /* cmocka fixtures: *state is the rig; swap, TCP health, grace 5 s, drain 5 s. The supervisor is not
