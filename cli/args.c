@@ -1,26 +1,11 @@
 /* cli/args.c: command lines, by the rows of the command table. */
 #include "cli/command.h"
 
+#include "common/base/lp_env.h"
 #include "common/base/lp_util.h"
 
-#include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-/* LIVEPUSH_SECRET_FILE for --secret-file; NULL when it is not set or empty. */
-static const char *from_environment(const char *name)
-{
-	char variable[64] = "LIVEPUSH_";
-	size_t len = strlen(variable);
-	const char *value;
-
-	for (; *name && len < sizeof(variable) - 1; name++)
-		variable[len++] = *name == '-' ? '_' : (char)toupper((unsigned char)*name);
-	variable[len] = '\0';
-	value = getenv(variable);
-	return value && value[0] ? value : NULL;
-}
 
 const char *lp_arg(const struct lp_args *args, const char *name)
 {
@@ -28,8 +13,7 @@ const char *lp_arg(const struct lp_args *args, const char *name)
 
 	for (size_t i = 0; i < LP_OPTIONS_MAX && o[i].name; i++)
 		if (strcmp(o[i].name, name) == 0)
-			return args->values[i] || !o[i].arg ? args->values[i]
-							    : from_environment(name);
+			return args->values[i] || !o[i].arg ? args->values[i] : lp_env_option(name);
 	return NULL;
 }
 

@@ -50,7 +50,9 @@ static int write_text(struct lp_buf *out, const char *app, const struct lp_detec
 		"%signore:\n%s"
 		"\n"
 		"# What a change does; the first match counts. Without a match: restart.\n"
-		"# action: restart, none, signal (with signal: HUP), run (with run: COMMAND).\n"
+		"# action: restart, none, browser-reload, signal (with signal: HUP), run (with "
+		"run:\n"
+		"# COMMAND).\n"
 		"%srules:\n%s"
 		"\n"
 		"# When a new generation may take over: tcp (it listens), http, or process.\n"
@@ -71,7 +73,8 @@ static int write_text(struct lp_buf *out, const char *app, const struct lp_detec
 		"#    secret_env: STAGING_SECRET\n",
 		app, app, command, d->ignore[0] ? "" : "#",
 		d->ignore[0] ? d->ignore : "#  - tmp/\n", d->rules[0] ? "" : "#",
-		d->rules[0] ? d->rules : "#  - match: \"*.css\"\n#    action: none\n", app);
+		d->rules[0] ? d->rules : "#  - match: \"*.css\"\n#    action: browser-reload\n",
+		app);
 }
 
 /* Written beside and renamed, so that a watch never reads half of it. */

@@ -4,7 +4,9 @@
 #include "cli/observer.h"
 #include "cli/output.h"
 #include "cli/runtime.h"
+#include "cli/status_timeline.h"
 #include "common/base/lp_mem.h"
+#include "wire/status.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -30,23 +32,22 @@ static bool on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg
 {
 	struct status *s = ctx;
 	const struct lp_msg_status *m = &msg->u.status;
+	struct lp_status_number numbers[LP_STATUS_NUMBERS];
 	char hex[LP_DIGEST_HEX_BYTES];
 	struct lp_digest root;
-	json_t *o = json_array_get(s->instances, lp_link_index(link)), *values;
+	json_t *o = json_array_get(s->instances, lp_link_index(link));
 
 	if (msg->kind != LP_MSG_STATUS)
 		return false;
 	memcpy(root.b, m->root, sizeof(root.b));
 	lp_digest_hex(&root, hex);
-	values = json_pack(
-		"{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:o}", "state",
-		lp_out_text(m->state.p, m->state.len), "revision", (json_int_t)m->revision,
-		"generation", (json_int_t)m->generation, "settled", (json_int_t)m->settled, "pid",
-		(json_int_t)m->pid, "crashes", (json_int_t)m->crashes, "files",
-		(json_int_t)m->files, "bytes", (json_int_t)m->bytes, "root", hex, "uptime_ms",
-		(json_int_t)(m->uptime_us / 1000), "owner", lp_out_text(m->owner.p, m->owner.len));
-	(void)json_object_update(o, values);
-	json_decref(values);
+	lp_status_numbers(m, numbers);
+	(void)json_object_set_new(o, "state", lp_out_text(m->state.p, m->state.len));
+	for (size_t i = 0; i < LP_STATUS_NUMBERS; i++)
+		(void)json_object_set_new(o, numbers[i].name,
+					  json_integer((json_int_t)numbers[i].value));
+	(void)json_object_set_new(o, "root", json_string(hex));
+	(void)json_object_set_new(o, "owner", lp_out_text(m->owner.p, m->owner.len));
 	return true;
 }
 
@@ -134,6 +135,7 @@ static int show(const struct lp_target *target, json_t *session, bool json)
 		missing = lp_observer_run(target, TIMEOUT_MS, &ops, NULL, &err);
 	(void)json_object_del(app, "secret");
 	(void)json_object_del(app, "ca_file");
+	(void)json_object_del(app, "pins");
 	(void)json_object_del(app, "urls");
 	(void)json_object_del(app, "ok");
 	(void)json_object_set_new(app, "instances", s.instances);
@@ -194,6 +196,12 @@ static int show_all(bool json)
 
 int lp_cmd_status(const struct lp_args *args)
 {
+	if (lp_arg(args, "timeline") && args->n_words == 0) {
+		(void)lp_out_fail(args->json, "status: --timeline needs APP");
+		return LP_EXIT_USAGE;
+	}
+	if (lp_arg(args, "timeline"))
+		return lp_status_timeline(args->words[0], args->json);
 	if (args->n_words == 0)
 		return show_all(args->json);
 	return show_one(args->words[0], lp_arg(args, "secret-file"), args->json);

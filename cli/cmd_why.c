@@ -122,6 +122,9 @@ static void describe_action(const struct lp_explain *e, const struct lp_conf *co
 	case LP_ACTION_RESTART:
 		r = lp_buf_addf(out, "restarts the app");
 		break;
+	case LP_ACTION_BROWSER_RELOAD:
+		r = lp_buf_addf(out, "has browsers reload and leaves the app alone");
+		break;
 	case LP_ACTION_NONE:
 		r = lp_buf_addf(out, "is sent and does nothing else");
 		break;
@@ -173,6 +176,7 @@ static void print_rules_json(const struct why *w, const struct lp_explain *e, co
 	static const char *const actions[LP_ACTION_COUNT_] = {
 		[LP_ACTION_RESTART] = "restart",
 		[LP_ACTION_NONE] = "none",
+		[LP_ACTION_BROWSER_RELOAD] = "browser-reload",
 		[LP_ACTION_SIGNAL] = "signal",
 		[LP_ACTION_RUN] = "run",
 	};

@@ -42,11 +42,11 @@ static const struct row rows[] = {
 	{"Go", "go.mod", NULL, from_go_module,
 	 "  - match: [\"*.go\", go.mod, go.sum]\n    run: go build -o ./app .\n", "  - /app\n"},
 	{"PHP", "public/index.php", "php -S 127.0.0.1:$PORT -t public", NULL,
-	 "  - match: \"*.php\"\n    action: none\n", "  - vendor/\n"},
+	 "  - match: \"*.php\"\n    action: browser-reload\n", "  - vendor/\n"},
 	{"PHP", "index.php", "php -S 127.0.0.1:$PORT", NULL,
-	 "  - match: \"*.php\"\n    action: none\n", "  - vendor/\n"},
+	 "  - match: \"*.php\"\n    action: browser-reload\n", "  - vendor/\n"},
 	{"static site", "index.html", "python3 -m http.server --bind 127.0.0.1 $PORT", NULL,
-	 "  - match: \"*\"\n    action: none\n", ""},
+	 "  - match: \"*\"\n    action: browser-reload\n", ""},
 };
 
 static int read_text(int dir_fd, const char *name, struct lp_buf *text)

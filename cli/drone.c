@@ -146,6 +146,8 @@ static int spawn(struct lp_drone *d, const char *secret, int out_fd, int life_fd
 				    "--parent-fd",
 				    life,
 				    "--wait",
+				    /* no more than who started us has, for its own app */
+				    "--allow-root",
 				    "--ephemeral",
 				    /* failures reach us as messages */ "--log-level",
 				    "error",

@@ -2,6 +2,7 @@
 #include "cli/command.h"
 
 #include "cli/output.h"
+#include "cli/target.h"
 #include "common/base/lp_log.h"
 
 #include <signal.h>
@@ -18,6 +19,11 @@
 #define SECRET_OPTION                                                                              \
 	{                                                                                          \
 		"secret-file", 0, "FILE", "the secret of APP (default: $LIVEPUSH_SECRET)"          \
+	}
+#define TLS_OPTIONS                                                                                \
+	{"ca", 0, "FILE", "authorities to trust for wss:// (default: the system's)"},              \
+	{                                                                                          \
+		"pin", 0, "sha256//KEY", "the only public key to accept there; several by ';'"     \
 	}
 #define TAKE_OVER_OPTION                                                                           \
 	{                                                                                          \
@@ -47,7 +53,8 @@ const struct lp_command lp_commands[] = {
 		     MASS_DELETE_OPTION,
 		     RATE_OPTION,
 		     TAKE_OVER_OPTION,
-		     SECRET_OPTION},
+		     SECRET_OPTION,
+		     TLS_OPTIONS},
 	 .run = lp_cmd_mount},
 	{.name = "watch",
 	 .args = "DIR APP",
@@ -55,7 +62,7 @@ const struct lp_command lp_commands[] = {
 	 .details = TARGET_HELP,
 	 .min = 2,
 	 .max = 2,
-	 .options = {MASS_DELETE_OPTION, RATE_OPTION, TAKE_OVER_OPTION, SECRET_OPTION},
+	 .options = {MASS_DELETE_OPTION, RATE_OPTION, TAKE_OVER_OPTION, SECRET_OPTION, TLS_OPTIONS},
 	 .run = lp_cmd_watch},
 	{.name = "push",
 	 .args = "DIR APP",
@@ -67,7 +74,8 @@ const struct lp_command lp_commands[] = {
 		     MASS_DELETE_OPTION,
 		     RATE_OPTION,
 		     TAKE_OVER_OPTION,
-		     SECRET_OPTION},
+		     SECRET_OPTION,
+		     TLS_OPTIONS},
 	 .run = lp_cmd_push},
 	{.name = "flush",
 	 .args = "APP",
@@ -106,7 +114,8 @@ const struct lp_command lp_commands[] = {
 	 .options = {{"timeout", 't', "SECONDS", "give up after that long (default: 300)"},
 		     MASS_DELETE_OPTION,
 		     TAKE_OVER_OPTION,
-		     SECRET_OPTION},
+		     SECRET_OPTION,
+		     TLS_OPTIONS},
 	 .run = lp_cmd_verify},
 	{.name = "restart",
 	 .args = "APP",
@@ -114,14 +123,37 @@ const struct lp_command lp_commands[] = {
 	 .min = 1,
 	 .max = 1,
 	 .options = {{"timeout", 't', "SECONDS", "give up after that long (default: 60)"},
-		     SECRET_OPTION},
+		     SECRET_OPTION,
+		     TLS_OPTIONS},
 	 .run = lp_cmd_restart},
+	{.name = "history",
+	 .args = "APP",
+	 .summary = "List what APP was given, revision by revision, and whether it was healthy",
+	 .min = 1,
+	 .max = 1,
+	 .options = {{"lines", 'n', "N", "revisions at most (default: 20, at most 128)"},
+		     SECRET_OPTION,
+		     TLS_OPTIONS},
+	 .run = lp_cmd_history},
+	{.name = "rollback",
+	 .args = "APP [REVISION]",
+	 .summary = "Put APP back to REVISION, or to the last healthy one before, and restart it",
+	 .details = "The workspace stays as it is. A mount or watch of APP leaves APP there until\n"
+		    "the next save, which brings everything again.",
+	 .min = 1,
+	 .max = 2,
+	 .options = {{"timeout", 't', "SECONDS", "give up after that long (default: 60)"},
+		     SECRET_OPTION,
+		     TLS_OPTIONS},
+	 .run = lp_cmd_rollback},
 	{.name = "status",
 	 .args = "[APP]",
 	 .summary = "Show what runs: one app's instances, or all apps mirrored from this machine",
 	 .min = 0,
 	 .max = 1,
-	 .options = {SECRET_OPTION},
+	 .options = {{"timeline", 0, NULL, "show how long each step of the last saves took"},
+		     SECRET_OPTION,
+		     TLS_OPTIONS},
 	 .run = lp_cmd_status},
 	{.name = "logs",
 	 .args = "APP",
@@ -130,8 +162,17 @@ const struct lp_command lp_commands[] = {
 	 .max = 1,
 	 .options = {{"follow", 'f', NULL, "go on until interrupted"},
 		     {"lines", 'n', "N", "lines of the past (default: 100, at most 1000)"},
-		     SECRET_OPTION},
+		     SECRET_OPTION,
+		     TLS_OPTIONS},
 	 .run = lp_cmd_logs},
+	{.name = "open",
+	 .args = "APP",
+	 .summary = "Print a link to the page of each instance of APP, for a browser",
+	 .details = "Whoever has the link gets in until it expires, without knowing the secret.",
+	 .min = 1,
+	 .max = 1,
+	 .options = {{"for", 0, "SECONDS", "good for that long (default: 600)"}, SECRET_OPTION},
+	 .run = lp_cmd_open},
 	{.name = "init",
 	 .args = "[DIR]",
 	 .summary = "Write a livepush.yml that fits the project in DIR (default: here)",
@@ -144,7 +185,7 @@ const struct lp_command lp_commands[] = {
 	 .summary = "Check what a mount or watch of DIR needs, line by line",
 	 .min = 0,
 	 .max = 2,
-	 .options = {SECRET_OPTION},
+	 .options = {SECRET_OPTION, TLS_OPTIONS},
 	 .run = lp_cmd_doctor},
 	{.name = "version", .args = "", .summary = "Print the version", .run = lp_cmd_version},
 	{.name = "help",
@@ -225,6 +266,7 @@ int main(int argc, char **argv)
 	r = lp_args_parse(&args, c, argc > 1 ? argc - 1 : 1, argc > 1 ? argv + 1 : argv);
 	if (r >= 0)
 		return r;
+	lp_target_trust(lp_arg(&args, "ca"), lp_arg(&args, "pin"));
 	r = c->run(&args);
 	if (fflush(stdout) != 0 && r == LP_EXIT_OK)
 		r = LP_EXIT_FAILED;

@@ -178,6 +178,7 @@ static void finish(struct lp_mirror *m)
 	lp_report_destroy(m->report);
 	free(m->instances);
 	lp_carried_destroy(m->carried);
+	lp_timeline_destroy(m->timeline);
 	lp_target_finish(&m->target);
 	lp_conf_finish(&m->conf);
 	(void)pthread_mutex_destroy(&m->fuse_lock);
@@ -233,6 +234,7 @@ int lp_mirror_run(const struct lp_args *args, const char *dir, const char *app,
 	(void)pthread_mutex_init(&m.fuse_lock, NULL);
 	lp_mirror_sync_init(&m);
 	m.carried = lp_carried_create();
+	m.timeline = lp_timeline_create();
 	(void)lp_raise_nofile();
 	lp_conf_init(&m.conf);
 	name_holder(&m);

@@ -72,7 +72,8 @@ static int outcome(struct lp_mirror *m, struct lp_flush_wait *w, char *why, size
 		if (!lp_link_is_streaming(link)) {
 			int r = lp_report_outcome(m->report, w->revision, why, why_bytes);
 
-			return r < 0 && lp_link_keeps_failing(link) ? r : 0;
+			return r < 0 && (lp_link_keeps_failing(link) || lp_link_is_held(link)) ? r
+											       : 0;
 		}
 		if (lp_link_is_in_doubt(link)) {
 			(void)snprintf(why, why_bytes,
@@ -135,7 +136,7 @@ static json_t *endpoints(const struct lp_mirror *m)
 	for (size_t i = 0; m->fleet && i < lp_fleet_size(m->fleet); i++)
 		(void)json_array_append_new(urls,
 					    json_string(lp_link_url(lp_fleet_link(m->fleet, i))));
-	answer = json_pack("{s:b, s:o, s:o, s:I, s:s, s:I, s:o, s:s, s:s?}", "ok", 1, "app",
+	answer = json_pack("{s:b, s:o, s:o, s:I, s:s, s:I, s:o, s:s, s:s?, s:s?}", "ok", 1, "app",
 			   lp_out_text(m->app, strlen(m->app)), "dir",
 			   lp_out_text(dir, strlen(dir)), "pid", (json_int_t)getpid(), "mode",
 			   m->mode == LP_MIRROR_PUSH     ? "push"
@@ -143,7 +144,8 @@ static json_t *endpoints(const struct lp_mirror *m)
 			   : m->mount                    ? "mount"
 							 : "watch",
 			   "revision", (json_int_t)(m->ws ? lp_workspace_revision(m->ws) : 0),
-			   "urls", urls, "secret", m->target.secret, "ca_file", m->target.ca_file);
+			   "urls", urls, "secret", m->target.secret, "ca_file", m->target.ca_file,
+			   "pins", m->target.pins);
 	if (m->mount && lp_arg(m->args, "at"))
 		(void)json_object_set_new(
 			answer, "at",
@@ -232,13 +234,14 @@ static const struct {
 	const char *name;
 	void (*run)(struct lp_mirror *m, struct lp_control_client *client, const json_t *request);
 } requests[] = {
-	{"endpoints", on_endpoints},     /* what it mirrors, and to where */
-	{"flush", on_flush},             /* timeout_ms: wait until all is live */
-	{"hold", lp_mirror_on_hold},     /* who, for_ms, attached */
-	{"release", on_release},         /* ends all holds */
-	{"verify", lp_mirror_on_verify}, /* timeout_ms: the instances read their trees again */
-	{"path", on_path},               /* path, in hexadecimal */
-	{"stop", on_stop},               /* end, for another session */
+	{"endpoints", on_endpoints},         /* what it mirrors, and to where */
+	{"flush", on_flush},                 /* timeout_ms: wait until all is live */
+	{"hold", lp_mirror_on_hold},         /* who, for_ms, attached */
+	{"release", on_release},             /* ends all holds */
+	{"verify", lp_mirror_on_verify},     /* timeout_ms: the instances read their trees again */
+	{"timeline", lp_mirror_on_timeline}, /* the steps of the newest saves */
+	{"path", on_path},                   /* path, in hexadecimal */
+	{"stop", on_stop},                   /* end, for another session */
 };
 
 static void on_request(void *ctx, struct lp_control_client *client, const json_t *request)

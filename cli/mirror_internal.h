@@ -1,6 +1,6 @@
 /* cli/mirror_internal.h: a session's state, shared by mirror.c (life), mirror_sources.c (workspace,
  * inotify, FUSE), mirror_links.c (instances, push), mirror_control.c (flush and the like),
- * mirror_hold.c, mirror_verify.c, mirror_guard.c (mass deletion), mirror_sync.c (mount --sync) and
+ * mirror_hold.c, mirror_verify.c, mirror_fleet.c (what instances are told of each other), mirror_guard.c (mass deletion), mirror_sync.c (mount --sync) and
  * carried.c (which revision had a path last). */
 #ifndef LP_CLI_MIRROR_INTERNAL_H
 #define LP_CLI_MIRROR_INTERNAL_H
@@ -13,6 +13,7 @@
 #include "cli/mirror_sync.h"
 #include "cli/report.h"
 #include "cli/target.h"
+#include "cli/timeline.h"
 #include "fsmount/fsmount.h"
 #include "link/fleet.h"
 #include "watcher/inotify.h"
@@ -93,6 +94,7 @@ struct lp_mirror {
 	bool stopping;
 	bool drone_ended;
 	bool pump_posted;
+	bool draining; /* inotify's events are being noted */
 	bool held_said;
 	bool sync;        /* mount: fsync and close wait for the instances */
 	bool sync_errors; /* and fail when that takes too long */
@@ -130,6 +132,9 @@ struct lp_mirror {
 	struct lp_post fuse_post;
 	struct lp_post fuse_ended_post;
 	struct lp_mirror_instance *instances; /* one a link; owned */
+	struct lp_timeline *timeline;
+	uint64_t served; /* that the instances were told of */
+	struct lp_timer tell_timer;
 };
 
 /* Whether it goes on until it is ended: a mount or a watch. */
@@ -156,6 +161,15 @@ int lp_mirror_connect(struct lp_mirror *m, struct lp_err *err) LP_MUST_USE;
 /* Gives all connections up and makes new ones, which compare trees; not within a callback of one.
  */
 int lp_mirror_reconnect(struct lp_mirror *m, struct lp_err *err) LP_MUST_USE;
+
+/* mirror_fleet.c */
+/* Something about an instance has changed: they are told, at once when a newer revision is served
+ * by all. */
+void lp_mirror_tell(struct lp_mirror *m, bool at_once);
+/* A message of an instance ends a step of a save. After the report has it. */
+void lp_mirror_time_message(struct lp_mirror *m, const struct lp_msg *msg);
+void lp_mirror_on_timeline(struct lp_mirror *m, struct lp_control_client *client,
+			   const json_t *request);
 
 /* mirror_control.c */
 int lp_mirror_serve_control(struct lp_mirror *m, struct lp_err *err) LP_MUST_USE;

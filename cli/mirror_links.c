@@ -135,6 +135,7 @@ static void on_up(void *ctx, struct lp_link *link, const struct lp_msg_welcome *
 	lp_report_connected(m->report, lp_link_index(link), in->id);
 	in->files = welcome->files;
 	in->fresh = true;
+	lp_mirror_tell(m, true);
 	tail.u.tail.follow = true;
 	if (lp_mirror_stays(m) && lp_link_send(link, &tail) < 0)
 		lp_out_say("livepush: %s: its output cannot be followed", m->app);
@@ -158,7 +159,7 @@ static void check_ready(struct lp_mirror *m)
 	for (size_t i = 0; i < lp_fleet_size(m->fleet); i++) {
 		const struct lp_link *link = lp_fleet_link(m->fleet, i);
 
-		if (!lp_link_has_ended(link) &&
+		if (!lp_link_has_ended(link) && !lp_link_is_held(link) &&
 		    (!lp_link_is_streaming(link) || !lp_report_has_outcome(m->report, (unsigned)i)))
 			return;
 	}
@@ -186,14 +187,16 @@ static void on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg
 	struct lp_mirror *m = ctx;
 	unsigned i = lp_link_index(link);
 
+	lp_fleet_heard(m->fleet, link, msg);
 	lp_report_message(m->report, i, msg);
+	lp_mirror_time_message(m, msg);
 	lp_mirror_verify_message(m, link, msg);
 	if (m->mode == LP_MIRROR_PUSH)
 		on_push_message(m, link, msg);
 	if (!lp_mirror_stays(m))
 		return;
 	if (msg->kind != LP_MSG_SETTLED && msg->kind != LP_MSG_FAILED &&
-	    msg->kind != LP_MSG_APPLIED)
+	    msg->kind != LP_MSG_APPLIED && msg->kind != LP_MSG_ROLLED)
 		return;
 	if (!m->ready && msg->kind != LP_MSG_APPLIED)
 		check_ready(m);
@@ -219,6 +222,7 @@ static void on_lost(struct lp_mirror *m, unsigned i, const char *reason)
 		return;
 	}
 	lp_report_lost(m->report, i, reason);
+	lp_mirror_tell(m, false);
 	if (m->mode == LP_MIRROR_PUSH)
 		push_done(m, i, LP_EXIT_FAILED);
 	if (push)
@@ -236,12 +240,22 @@ static void on_down(void *ctx, struct lp_link *link, const char *reason, bool fi
 	if (m->stopping)
 		return;
 	if (final) {
+		lp_fleet_lost(m->fleet, link);
 		on_lost(m, lp_link_index(link), reason);
 		return;
 	}
 	lp_report_disconnected(m->report, lp_link_index(link), reason);
+	lp_mirror_tell(m, false);
 	lp_mirror_verify_lost(m, lp_link_index(link), reason);
 	lp_mirror_check_waits(m);
+}
+
+static void on_sent(void *ctx, struct lp_link *link, uint64_t revision)
+{
+	struct lp_mirror *m = ctx;
+
+	(void)link;
+	lp_timeline_step(m->timeline, revision, LP_SAVE_SENT, lp_now_us(), false);
 }
 
 static int connect_all(struct lp_mirror *m, bool take_over, struct lp_err *err)
@@ -249,6 +263,7 @@ static int connect_all(struct lp_mirror *m, bool take_over, struct lp_err *err)
 	const struct lp_fleet_opts opts = {
 		.common = {.secret = m->target.secret,
 			   .ca_file = m->target.ca_file,
+			   .pins = m->target.pins,
 			   .app = m->app,
 			   .holder = m->holder,
 			   .workspace = m->workspace_id,
@@ -260,6 +275,7 @@ static int connect_all(struct lp_mirror *m, bool take_over, struct lp_err *err)
 		.n_urls = m->target.n_urls,
 		.rate_bytes_per_s = m->rate,
 		.compress_auto = m->target.compress == LP_COMPRESS_AUTO,
+		.canary = m->conf.canary && lp_mirror_stays(m),
 	};
 	const struct lp_link_ops ops = {
 		.on_up = on_up,
@@ -269,6 +285,7 @@ static int connect_all(struct lp_mirror *m, bool take_over, struct lp_err *err)
 		.on_down = on_down,
 		.on_difference = on_difference,
 		.on_progress = on_progress,
+		.on_sent = on_sent,
 		.ctx = m,
 	};
 	const struct lp_source source = {

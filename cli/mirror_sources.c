@@ -26,6 +26,8 @@ void lp_mirror_pump(struct lp_mirror *m)
 			break;
 		if (lp_mirror_may_push(m, cs, before)) {
 			lp_report_saved(m->report, cs);
+			lp_timeline_add(m->timeline, cs->revision, cs->saved_us, lp_now_us(),
+					cs->n_ops > 0 ? cs->ops[0].path : "", cs->n_ops);
 			lp_carried_add(m->carried, cs);
 			lp_fleet_push(m->fleet, cs);
 		}
@@ -46,6 +48,13 @@ static int on_dir(void *ctx, const char *path, int fd, struct lp_err *err)
 	return r;
 }
 
+static int on_file(void *ctx, const char *path, int fd)
+{
+	struct lp_mirror *m = ctx;
+
+	return m->watch ? lp_watch_add_file(m->watch, path, fd) : -ENOSYS;
+}
+
 static bool is_being_written(void *ctx, const char *path)
 {
 	struct lp_mirror *m = ctx;
@@ -57,7 +66,8 @@ static void on_dirty(void *ctx)
 {
 	struct lp_mirror *m = ctx;
 
-	if (m->pump_posted)
+	/* Whoever drains pumps at the end. */
+	if (m->pump_posted || m->draining)
 		return;
 	m->pump_posted = true;
 	m->pump_post.run = run_pump;
@@ -101,6 +111,7 @@ static void on_event(void *ctx, const struct lp_event *ev)
 {
 	struct lp_mirror *m = ctx;
 
+	m->draining = true;
 	lp_workspace_note(m->ws, ev, false);
 	if (!m->mount)
 		return;
@@ -115,7 +126,10 @@ static void on_event(void *ctx, const struct lp_event *ev)
 
 static void on_drained(void *ctx)
 {
-	lp_mirror_pump(ctx);
+	struct lp_mirror *m = ctx;
+
+	m->draining = false;
+	lp_mirror_pump(m);
 }
 
 /* With --sync a file that was closed or synced goes out as it is, whoever has it open: the caller
@@ -244,6 +258,7 @@ static int start_mount(struct lp_mirror *m, struct lp_err *err)
 int lp_mirror_open_sources(struct lp_mirror *m, struct lp_err *err)
 {
 	static const struct lp_workspace_ops ws_ops = {.on_dir = on_dir,
+						       .on_file = on_file,
 						       .on_dirty = on_dirty,
 						       .on_conf = on_conf,
 						       .on_notice = on_notice,

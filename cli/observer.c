@@ -27,6 +27,7 @@ static void take_session(struct lp_target *out, const char *app, const json_t *s
 	const json_t *urls = json_object_get(session, "urls");
 	const char *secret = json_string_value(json_object_get(session, "secret"));
 	const char *ca = json_string_value(json_object_get(session, "ca_file"));
+	const char *pins = json_string_value(json_object_get(session, "pins"));
 
 	*out = (struct lp_target){.app = lp_xstrdup(app), .n_urls = json_array_size(urls)};
 	out->urls = lp_xcalloc(out->n_urls, sizeof(char *));
@@ -34,6 +35,7 @@ static void take_session(struct lp_target *out, const char *app, const json_t *s
 		out->urls[i] = lp_xstrdup(json_string_value(json_array_get(urls, i)));
 	out->secret = lp_xstrdup(secret ? secret : "");
 	out->ca_file = ca ? lp_xstrdup(ca) : NULL;
+	out->pins = pins ? lp_xstrdup(pins) : NULL;
 }
 
 int lp_observer_find(struct lp_target *out, struct json_t **session, const char *app,
@@ -122,6 +124,7 @@ static int start(struct observer *o, const struct lp_target *t, const uint8_t *i
 	const struct lp_fleet_opts opts = {
 		.common = {.secret = t->secret,
 			   .ca_file = t->ca_file,
+			   .pins = t->pins,
 			   .app = t->app,
 			   .holder = "observer",
 			   .workspace = id,

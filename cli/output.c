@@ -51,6 +51,18 @@ static size_t utf8_len(const uint8_t *p, size_t left)
 	return rows[row].len;
 }
 
+bool lp_out_is_text(const void *bytes, size_t len)
+{
+	const uint8_t *p = bytes;
+
+	for (size_t i = 0, n; i < len; i += n) {
+		n = utf8_len(p + i, len - i);
+		if (n == 0)
+			return false;
+	}
+	return true;
+}
+
 json_t *lp_out_text(const void *bytes, size_t len)
 {
 	const uint8_t *p = bytes;

@@ -15,6 +15,9 @@ bool lp_out_json(json_t *object);
 /* A JSON string of bytes that need not be UTF-8; what is not becomes U+FFFD. New reference. */
 json_t *lp_out_text(const void *bytes, size_t len);
 
+/* Whether the bytes are UTF-8. */
+bool lp_out_is_text(const void *bytes, size_t len);
+
 /* The string at `key` of an object, borrowed from it; "" when there is none. */
 const char *lp_json_text(const json_t *o, const char *key);
 

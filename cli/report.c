@@ -1,14 +1,19 @@
 /* cli/report.c: events into lines. */
 #include "cli/report.h"
 
+#include "cli/lines.h"
 #include "cli/output.h"
 #include "common/base/lp_clock.h"
 #include "common/base/lp_mem.h"
 
+#include <openssl/evp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#define SAVES_MAX 256
+#define SAVES_MAX   256
+#define CAUSE_BYTES 256
 
 /* A changeset on its way, to know how long it took. */
 struct save {
@@ -25,6 +30,7 @@ struct instance {
 	uint64_t settled;
 	uint64_t failed;
 	uint64_t config_failed;
+	uint64_t generation;
 	bool mending;   /* its last failure made it compare trees */
 	bool unhealthy; /* since its last failure no generation came up */
 	char error[512];
@@ -43,6 +49,8 @@ struct lp_report {
 	size_t n;
 	struct save saves[SAVES_MAX];
 	size_t next_save;
+	struct instance *open; /* whose line has no end yet on the terminal */
+	uint64_t open_stream;
 };
 
 struct lp_report *lp_report_create(const char *app, size_t n_instances, bool json, bool follows)
@@ -131,6 +139,7 @@ static void on_applied(struct lp_report *r, struct instance *in, const struct lp
 static void on_restarted(struct lp_report *r, struct instance *in, const struct lp_msg_restarted *m)
 {
 	in->restart_us = m->took_us ? m->took_us : 1;
+	in->generation = m->generation;
 	in->unhealthy = false;
 	if (r->json)
 		(void)lp_out_json(json_pack("{s:s, s:I, s:s, s:I, s:f}", "event", "restarted",
@@ -167,9 +176,52 @@ static void on_settled(struct lp_report *r, struct instance *in, uint64_t revisi
 		   restart_us ? restart_ms : "", restart_us ? " ms" : "");
 }
 
+/* " (app.py and 3 more changed)", "" when nothing did. */
+static const char *cause_of(const struct lp_msg_failed *f, char out[CAUSE_BYTES])
+{
+	char path[200], more[32] = "";
+
+	out[0] = '\0';
+	if (f->path.len == 0 || f->stage == LP_WIRE_STAGE_LOOP)
+		return out;
+	lp_bytes_text(&f->path, path, sizeof(path));
+	if (f->files > 1)
+		(void)snprintf(more, sizeof(more), " and %llu more",
+			       (unsigned long long)(f->files - 1));
+	(void)snprintf(out, CAUSE_BYTES, " (%s%s changed)", path, more);
+	return out;
+}
+
+/* It is behind the workspace from now on, and that is meant to be. */
+static void on_rolled(struct lp_report *r, struct instance *in, const struct lp_msg_rolled *m)
+{
+	if (!m->done)
+		return;
+	if (m->from >= in->failed)
+		in->failed = m->from;
+	if (m->asked || !in->error[0])
+		(void)snprintf(in->error, sizeof(in->error),
+			       "it went back to revision %llu; the next save brings it forward",
+			       (unsigned long long)m->revision);
+	in->settled = 0;
+	in->mending = false;
+	in->files = in->restart_us = 0;
+	if (r->json)
+		(void)lp_out_json(json_pack("{s:s, s:s, s:I, s:I, s:I, s:b}", "event", "rolled",
+					    "instance", in->id, "revision", (json_int_t)m->revision,
+					    "from", (json_int_t)m->from, "files",
+					    (json_int_t)m->files, "asked", m->asked));
+	else
+		lp_out_say("%s↩%s %s: back to revision %llu (%llu file%s) until the next save",
+			   lp_out_colour(LP_RED), lp_out_colour(LP_PLAIN), r->app,
+			   (unsigned long long)m->revision, (unsigned long long)m->files,
+			   m->files == 1 ? "" : "s");
+}
+
 static void on_failed(struct lp_report *r, struct instance *in, const struct lp_msg_failed *f)
 {
 	const char *stage = lp_wire_stage_name(f->stage);
+	char cause[CAUSE_BYTES];
 
 	lp_bytes_text(&f->error, in->error, sizeof(in->error));
 	if (f->revision >= in->failed)
@@ -183,14 +235,16 @@ static void on_failed(struct lp_report *r, struct instance *in, const struct lp_
 	in->files = in->restart_us = 0;
 	if (r->json) {
 		(void)lp_out_json(json_pack(
-			"{s:s, s:I, s:s, s:s, s:I, s:o, s:o}", "event", "failed", "revision",
-			(json_int_t)f->revision, "instance", in->id, "stage", stage, "generation",
-			(json_int_t)f->generation, "error", lp_out_text(f->error.p, f->error.len),
-			"excerpt", lp_out_text(f->excerpt.p, f->excerpt.len)));
+			"{s:s, s:I, s:s, s:s, s:I, s:o, s:o, s:o, s:I}", "event", "failed",
+			"revision", (json_int_t)f->revision, "instance", in->id, "stage", stage,
+			"generation", (json_int_t)f->generation, "error",
+			lp_out_text(f->error.p, f->error.len), "excerpt",
+			lp_out_text(f->excerpt.p, f->excerpt.len), "path",
+			lp_out_text(f->path.p, f->path.len), "files", (json_int_t)f->files));
 		return;
 	}
-	lp_out_say("%s✗%s %s: %s: %s", lp_out_colour(LP_RED), lp_out_colour(LP_PLAIN), r->app,
-		   stage, in->error);
+	lp_out_say("%s✗%s %s: %s: %s%s", lp_out_colour(LP_RED), lp_out_colour(LP_PLAIN), r->app,
+		   stage, in->error, cause_of(f, cause));
 	if (r->follows)
 		return;
 	if (f->excerpt.len > 0)
@@ -199,55 +253,86 @@ static void on_failed(struct lp_report *r, struct instance *in, const struct lp_
 		(void)fputc('\n', stderr);
 }
 
-static void print_line(struct lp_report *r, const struct instance *in, uint64_t stream,
-		       const void *line, size_t len)
+/* The stream of one instance that a line is of. */
+struct place {
+	struct lp_report *report;
+	struct instance *in;
+	uint64_t stream;
+};
+
+/* What stands before the lines of an instance, when there are several. */
+static void print_prefix(const struct lp_report *r, const struct instance *in)
+{
+	static const char *const colours[] = {"36", "33", "35", "34", "32", "31"};
+	const char *off = getenv("NO_COLOR");
+	int widest = 0;
+
+	for (size_t i = 0; i < r->n; i++) {
+		int width = (int)strlen(r->instances[i].id);
+
+		widest = width > widest ? width : widest;
+	}
+	if ((off && off[0]) || isatty(STDOUT_FILENO) != 1)
+		(void)printf("%-*s | ", widest, in->id);
+	else
+		(void)printf("\x1b[%sm%-*s |\x1b[0m ",
+			     colours[(size_t)(in - r->instances) % LP_COUNT_OF(colours)], widest,
+			     in->id);
+}
+
+/* Bytes that are no text are given exactly as well. */
+static void print_json_line(const struct place *at, const void *line, size_t len, bool more)
 {
 	static const char *const names[] = {"unknown", "stdout", "stderr", "livepush"};
+	json_t *o = json_pack("{s:s, s:s, s:s, s:o}", "event", "log", "instance", at->in->id,
+			      "stream", names[at->stream], "line", lp_out_text(line, len));
+
+	if (!lp_out_is_text(line, len)) {
+		LP_AUTO_FREE char *base64 = lp_xcalloc(1, (len + 2) / 3 * 4 + 1);
+
+		(void)EVP_EncodeBlock((unsigned char *)base64, line, (int)len);
+		(void)json_object_set_new(o, "base64", json_string(base64));
+	}
+	if (more)
+		(void)json_object_set_new(o, "more", json_true());
+	(void)lp_out_json(o);
+}
+
+static void print_line(void *ctx, const void *line, size_t len, bool more)
+{
+	const struct place *at = ctx;
+	struct lp_report *r = at->report;
 
 	if (r->json) {
-		(void)lp_out_json(json_pack("{s:s, s:s, s:s, s:o}", "event", "log", "instance",
-					    in->id, "stream", names[stream], "line",
-					    lp_out_text(line, len)));
+		print_json_line(at, line, len, more);
 		return;
 	}
 	lp_out_progress_end();
-	(void)printf("%.*s\n", (int)len, (const char *)line);
+	if (r->open && (r->open != at->in || r->open_stream != at->stream))
+		(void)putchar('\n');
+	if (r->n > 1 && (r->open != at->in || r->open_stream != at->stream))
+		print_prefix(r, at->in);
+	(void)fwrite(line, 1, len, stdout);
+	if (!more)
+		(void)putchar('\n');
+	r->open = more ? at->in : NULL;
+	r->open_stream = at->stream;
 	(void)fflush(stdout);
 }
 
 static void on_log(struct lp_report *r, struct instance *in, const struct lp_msg_log *log)
 {
-	uint64_t stream = log->stream < LP_COUNT_OF(in->partial) ? log->stream : 0;
-	struct lp_buf *partial = &in->partial[stream];
-	const uint8_t *p = log->content.p, *end;
-	size_t left = log->content.len;
+	struct place at = {r, in, log->stream < LP_COUNT_OF(in->partial) ? log->stream : 0};
 
-	while (left > 0 && (end = memchr(p, '\n', left))) {
-		size_t len = (size_t)(end - p);
-
-		if (partial->len > 0 && lp_buf_add(partial, p, len) == 0)
-			print_line(r, in, stream, partial->data, partial->len);
-		else
-			print_line(r, in, stream, p, len);
-		partial->len = 0;
-		p += len + 1;
-		left -= len + 1;
-	}
-	/* A line without an end is kept up to a mebibyte. */
-	if (left > 0 && partial->len < (size_t)1024 * 1024 && lp_buf_add(partial, p, left) < 0)
-		partial->len = 0;
+	lp_lines_take(&in->partial[at.stream], log->content.p, log->content.len, print_line, &at);
 }
 
 void lp_report_end_lines(struct lp_report *r, unsigned i)
 {
-	struct instance *in = &r->instances[i];
+	struct place at = {.report = r, .in = &r->instances[i]};
 
-	for (size_t s = 0; s < LP_COUNT_OF(in->partial); s++) {
-		if (in->partial[s].len == 0)
-			continue;
-		print_line(r, in, s, in->partial[s].data, in->partial[s].len);
-		in->partial[s].len = 0;
-	}
+	for (; at.stream < LP_COUNT_OF(at.in->partial); at.stream++)
+		lp_lines_end(&at.in->partial[at.stream], print_line, &at);
 }
 
 void lp_report_message(struct lp_report *r, unsigned i, const struct lp_msg *msg)
@@ -266,6 +351,9 @@ void lp_report_message(struct lp_report *r, unsigned i, const struct lp_msg *msg
 		break;
 	case LP_MSG_FAILED:
 		on_failed(r, in, &msg->u.failed);
+		break;
+	case LP_MSG_ROLLED:
+		on_rolled(r, in, &msg->u.rolled);
 		break;
 	case LP_MSG_LOG:
 		on_log(r, in, &msg->u.log);
@@ -361,4 +449,36 @@ int lp_report_outcome(const struct lp_report *r, uint64_t revision, char *why, s
 		}
 	}
 	return result;
+}
+
+uint64_t lp_report_served(const struct lp_report *r)
+{
+	uint64_t served = UINT64_MAX;
+	bool any = false;
+
+	for (size_t i = 0; i < r->n; i++) {
+		const struct instance *in = &r->instances[i];
+
+		if (!in->connected)
+			continue;
+		any = true;
+		served = in->settled < served ? in->settled : served;
+	}
+	return any ? served : 0;
+}
+
+void lp_report_member(const struct lp_report *r, unsigned i, struct lp_wire_member *out)
+{
+	const struct instance *in = &r->instances[i];
+
+	*out = (struct lp_wire_member){.name = lp_bytes_of(in->id),
+				       .applied = in->applied,
+				       .settled = in->settled,
+				       .generation = in->generation};
+	if (!in->connected)
+		out->state = LP_MEMBER_AWAY;
+	else if (in->failed > in->settled || in->unhealthy)
+		out->state = LP_MEMBER_FAILED;
+	else
+		out->state = in->settled < in->applied ? LP_MEMBER_BEHIND : LP_MEMBER_SERVING;
 }

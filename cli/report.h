@@ -38,6 +38,12 @@ void lp_report_end_lines(struct lp_report *r, unsigned i);
  * yet; -1 when an instance failed at it, with the reason in why. */
 int lp_report_outcome(const struct lp_report *r, uint64_t revision, char *why, size_t why_bytes);
 
+/* The newest revision that every connected instance has settled; 0: none. */
+uint64_t lp_report_served(const struct lp_report *r);
+
+/* How instance i is; its name is borrowed from the report. */
+void lp_report_member(const struct lp_report *r, unsigned i, struct lp_wire_member *out);
+
 /* Whether instance i has settled, or failed, anything since it connected. */
 bool lp_report_has_outcome(const struct lp_report *r, unsigned i);
 

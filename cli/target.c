@@ -1,35 +1,51 @@
 /* cli/target.c: finding an app's instances and its secret. */
 #include "cli/target.h"
 
-#include "common/base/lp_buf.h"
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
-#include "wire/auth.h"
+#include "common/base/lp_secret.h"
 
 #include <stdio.h>
 #include <string.h>
 
+/* Of the command line, which there is one of in a process. */
+static const char *trusted_ca, *trusted_pins;
+
+void lp_target_trust(const char *ca_file, const char *pins)
+{
+	trusted_ca = ca_file;
+	trusted_pins = pins;
+}
+
+/* Puts what the command line says in the place of what the target has. */
+static int settle_trust(struct lp_target *t, const struct lp_conf_target *conf, struct lp_err *err)
+{
+	size_t len;
+
+	if (trusted_ca || (conf && conf->ca_file))
+		t->ca_file = lp_xstrdup(trusted_ca ? trusted_ca : conf->ca_file);
+	if (trusted_pins)
+		t->pins = lp_xstrdup(trusted_pins);
+	for (size_t i = 0; conf && !trusted_pins && i < conf->n_pins; i++) {
+		char *before = t->pins;
+
+		t->pins = lp_xasprintf("%s%s%s", before ? before : "", before ? ";" : "",
+				       conf->pins[i]);
+		free(before);
+	}
+	for (const char *p = t->pins; p && *p; p += len + (p[len] == ';')) {
+		len = strcspn(p, ";");
+		if (!lp_conf_is_pin(p, len))
+			return lp_err_say(err, EINVAL,
+					  "--pin takes \"sha256//\" and the digest of a public key "
+					  "in base64; several with ';' between them");
+	}
+	return 0;
+}
+
 static bool is_url(const char *app)
 {
 	return strncmp(app, "ws://", 5) == 0 || strncmp(app, "wss://", 6) == 0;
-}
-
-static int read_secret(char **out, const char *path, struct lp_err *err)
-{
-	struct lp_buf text;
-	int r;
-
-	lp_buf_init(&text, LP_SECRET_MAX_BYTES + 2);
-	r = lp_read_file(AT_FDCWD, path, &text);
-	if (r < 0)
-		r = lp_err_set(err, -r, "%s: cannot read the secret", path);
-	else if (!lp_buf_text(&text))
-		r = lp_err_set(err, ENOMEM, "%s", path);
-	else
-		*out = lp_xstrndup((const char *)text.data,
-				   strcspn((const char *)text.data, "\r\n"));
-	lp_buf_finish(&text);
-	return r;
 }
 
 static int find_secret(struct lp_target *t, const struct lp_conf_target *conf,
@@ -45,7 +61,7 @@ static int find_secret(struct lp_target *t, const struct lp_conf_target *conf,
 	if (!secret_file && conf && !getenv("LIVEPUSH_SECRET"))
 		secret_file = conf->secret_file;
 	if (secret_file) {
-		r = read_secret(&t->secret, secret_file, err);
+		r = lp_secret_read(&t->secret, secret_file, err);
 		if (r < 0)
 			return r;
 	} else if (getenv(name)) {
@@ -106,7 +122,6 @@ int lp_target_resolve(struct lp_target *out, const struct lp_conf *conf, const c
 	} else if (target) {
 		for (size_t i = 0; i < target->n_urls; i++)
 			add_url(out, target->urls[i]);
-		out->ca_file = target->ca_file ? lp_xstrdup(target->ca_file) : NULL;
 		out->compress = target->compress;
 		r = find_secret(out, target, secret_file, err);
 	} else if (may_embed) {
@@ -117,6 +132,8 @@ int lp_target_resolve(struct lp_target *out, const struct lp_conf *conf, const c
 			       "neither a ws:// address nor a target in ./livepush.yml",
 			       app);
 	}
+	if (r == 0 && !out->embedded)
+		r = settle_trust(out, target, err);
 	if (r < 0)
 		lp_target_finish(out);
 	return r;
@@ -130,6 +147,7 @@ void lp_target_finish(struct lp_target *t)
 	free(t->urls);
 	free(t->secret);
 	free(t->ca_file);
+	free(t->pins);
 	*t = (struct lp_target){0};
 }
 

@@ -15,6 +15,7 @@ struct lp_target {
 	size_t n_urls;
 	char *secret;
 	char *ca_file;
+	char *pins; /* as in common/loop/ws.h; NULL: any */
 	enum lp_conf_compress compress;
 	bool embedded;
 };
@@ -26,6 +27,10 @@ int lp_target_resolve(struct lp_target *out, const struct lp_conf *conf, const c
 		      const char *secret_file, bool may_embed, struct lp_err *err) LP_MUST_USE;
 
 void lp_target_finish(struct lp_target *t);
+
+/* What the command line says of TLS goes before the configuration, for all that is resolved from
+ * now on: a file of authorities and pins, each NULL when not given. Borrowed for ever. */
+void lp_target_trust(const char *ca_file, const char *pins);
 
 /* The address where people see the app: "http://127.0.0.1:8080/" for a ws:// one. Owned by the
  * caller. */

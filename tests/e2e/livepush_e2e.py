@@ -386,6 +386,7 @@ class Case(unittest.TestCase):
             "TMPDIR": str(self.dir / "tmp"),
             "PYTHONDONTWRITEBYTECODE": "1",
             "LIVEPUSH_CONTROLLER": CONTROLLER,
+            "LIVEPUSH_ALLOW_ROOT": "1",
         })
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"):
             options = self.env.get(name)

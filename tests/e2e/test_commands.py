@@ -554,7 +554,8 @@ class Why(e2e.Case):
         "livepush.yml": "ignore:\n  - big/\n  - '*.iso'\n"
                         "rules:\n  - match: '*.css'\n    action: none\n"
                         "  - match: ['*.conf']\n    signal: HUP\n"
-                        "  - match: '*.c'\n    run: make all\n",
+                        "  - match: '*.c'\n    run: make all\n"
+                        "  - match: '*.html'\n    action: browser-reload\n",
         "src/a.c": "", "out/x/y": "", "keep.log": "", "a.log": "", "sub/a.tmp": "",
     }
     # path → words that the answer has to hold
@@ -569,6 +570,7 @@ class Why(e2e.Case):
         ".git/config": ["built-in", ".git"],
         "src/a.c": ["mirrored", "runs '/bin/sh -c make all'", "rule 3"],
         "new.css": ["not there now", "does nothing else", "rule 1"],
+        "new.html": ["has browsers reload", "rule 4"],
         "app.conf": ["SIGHUP", "rule 2"],
         "plain": ["restarts the app", "no rule"],
     }

@@ -126,6 +126,27 @@ class Protocol(e2e.Case):
             self.assert_ends(client)
         self.assert_well()
 
+    def test_an_observer_does_not_speak_for_the_others(self):
+        with self.client() as client:
+            client.open(e2e.SECRET, role=wire.OBSERVER)
+            client.send(wire.FLEET, 7, [])
+            self.assert_ends(client)
+        self.assert_well()
+
+    def test_what_an_owner_says_of_the_others_is_bounded(self):
+        member = ["x" * 512, 3, 2**64 - 1, 2**64 - 1, 2**64 - 1]
+        client = self.owner()
+        client.send(wire.FLEET, 2**64 - 1, [member] * 900)
+        client.send(wire.FLEET, 0, [])
+        client.send(wire.ASK, 0)
+        client.receive_kind(wire.STATUS)
+        client.close()
+        for members in ([["x" * 513, 3, 0, 0, 0]], [["x", 5, 0, 0, 0]], [["x", 3, 0, 0, 0]] * 1025):
+            client = self.owner()
+            client.send(wire.FLEET, 0, members)
+            self.assert_ends(client, refusal=wire.REFUSE_PROTOCOL)
+        self.assert_well()
+
     def test_a_second_owner_is_told_who_is_there(self):
         first = self.owner()
         with self.client() as second:

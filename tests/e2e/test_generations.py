@@ -1,0 +1,317 @@
+"""Generations and revisions: health commands, what a failed start says, going back by itself and by
+hand, the history, and an app that restarts itself."""
+
+import json
+import unittest
+
+import livepush_e2e as e2e
+
+# Serves VERSION; what a save puts in front of it runs first.
+APP = '''
+import os, signal, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+VERSION = "one"
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = f"{VERSION} pid={os.getpid()}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+print("starting", VERSION, flush=True)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+'''
+BROKEN = '''
+print("about to fail", flush=True)
+raise RuntimeError("broken on purpose")
+'''
+CONFIG = "command: [python3, app.py]\n"
+
+
+class Placed(e2e.Case):
+    """An instance with a tree of its own, and a mirror into it through a relay that can cut."""
+
+    CONFIG = CONFIG
+
+    def setUp(self):
+        super().setUp()
+        self.source = self.workspace({"app.py": APP, "livepush.yml": self.CONFIG,
+                                      "other.txt": "0"})
+        self.tree = self.dir / "tree"
+        self.tree.mkdir()
+        self.instance, self.port = self.controller(self.tree)
+        self.relay = e2e.CuttingProxy(self.port)
+        self.addCleanup(self.relay.close)
+        self.watch = self.mirror(self.source, self.relay.port)
+        self.url = f"http://127.0.0.1:{self.port}"
+        e2e.wait_for(lambda: "one" in (e2e.body_of(self.url) or ""), what="the first version")
+
+    def ask(self, command, *args):
+        """One of the commands about the instance; its JSON lines."""
+        done = self.livepush(command, "--json", f"ws://127.0.0.1:{self.port}", *args,
+                             env={"LIVEPUSH_SECRET": e2e.SECRET})
+        return done, [json.loads(line) for line in done.stdout.splitlines()]
+
+    def history(self):
+        done, (answer,) = self.ask("history")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return answer["revisions"]
+
+    def states(self):
+        return [revision["state"] for revision in self.history()]
+
+    def tree_holds(self, name, text):
+        return text in (self.tree / name).read_text()
+
+    def save(self, old, new):
+        since = self.watch.mark()
+        e2e.replace(self.source / "app.py", f'VERSION = "{old}"', f'VERSION = "{new}"')
+        self.watch.wait_event("restarted", since)
+        e2e.wait_for(lambda: new in (e2e.body_of(self.url) or ""), what=new)
+
+
+class Keep(Placed):
+    def test_a_failed_start_is_explained_and_the_old_one_serves(self):
+        before = e2e.body_of(self.url)
+        since = self.watch.mark()
+        e2e.write(self.source / "app.py", "\n".join(f'print("line {n}")' for n in range(80)) +
+                  BROKEN)
+        failed = self.watch.wait_event("failed", since)
+        self.assertEqual((failed["stage"], failed["path"], failed["files"]),
+                         ("start", "app.py", 1))
+        self.assertIn("exited with status 1", failed["error"])
+        self.assertIn("RuntimeError: broken on purpose", failed["excerpt"])
+        self.assertEqual(len(failed["excerpt"].splitlines()), 50)
+        self.assertEqual(e2e.body_of(self.url), before)
+        self.assertTrue(self.tree_holds("app.py", "broken on purpose"))
+        e2e.wait_for(lambda: self.states() == ["healthy", "failed"], what="the history of it")
+        newest = self.history()[-1]
+        self.assertEqual(newest["paths"], ["app.py"])
+        self.assertIn("exited with status 1", newest["error"])
+
+    def test_the_first_words_of_a_person_who_looks(self):
+        self.save("one", "two")
+        text = self.succeed("history", f"ws://127.0.0.1:{self.port}",
+                            env={"LIVEPUSH_SECRET": e2e.SECRET}).stdout
+        lines = text.splitlines()
+        self.assertEqual(len(lines), 2, text)
+        self.assertRegex(lines[1], r"^\* +\d+  \d{4}-\d\d-\d\d .*  healthy  1 file:  app\.py$")
+        self.assertRegex(lines[0], r"3 files:")
+
+
+class Rollback(Placed):
+    def test_by_hand_to_the_last_healthy_one_and_forward_by_a_save(self):
+        self.save("one", "two")
+        since = self.watch.mark()
+        done, (event,) = self.ask("rollback")
+        self.assertEqual((done.returncode, event["event"], event["files"]), (0, "rolled", 1),
+                         done.stderr)
+        e2e.wait_for(lambda: "one" in (e2e.body_of(self.url) or ""), what="the first version")
+        rolled = self.watch.wait_event("rolled", since)
+        self.assertTrue(rolled["asked"])
+        self.assertTrue(self.tree_holds("app.py", '"one"'))
+        # The workspace stays as it is, and a lost connection mends nothing.
+        self.assertIn('"two"', (self.source / "app.py").read_text())
+        since = self.watch.mark()
+        self.relay.cut()
+        self.watch.wait_event("state", since, match=lambda e: e["state"] == "connected")
+        self.assertEqual(self.ask("restart")[0].returncode, 0)
+        self.assertTrue(self.tree_holds("app.py", '"one"'))
+        self.assertEqual(self.states(), ["healthy", "undone"])
+        # Whatever is saved brings everything again.
+        e2e.write(self.source / "other.txt", "1")
+        e2e.wait_equal(self.source, self.tree, leave_out={".livepush"})
+        e2e.wait_for(lambda: "two" in (e2e.body_of(self.url) or ""), what="the second version")
+
+    def test_to_a_revision_by_its_number_and_after_the_controller_was_gone(self):
+        for old, new in (("one", "two"), ("two", "three"), ("three", "four")):
+            self.save(old, new)
+        e2e.wait_for(lambda: self.states() == ["healthy"] * 4, what="four healthy revisions")
+        self.watch.stop()
+        self.instance.stop()
+        self.instance, self.port = self.controller(self.tree)
+        self.url = f"http://127.0.0.1:{self.port}"
+        history = self.history()
+        self.assertEqual([r["state"] for r in history], ["healthy"] * 4)
+        self.assertEqual([r["kept"] for r in history[:3]], [True] * 3)
+        done, events = self.ask("rollback", str(history[1]["revision"]))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(events[0]["revision"], history[1]["revision"])
+        e2e.wait_for(lambda: "two" in (e2e.body_of(self.url) or ""), what="the second version")
+        self.assertEqual(self.states(), ["healthy", "healthy", "undone", "undone"])
+        done, events = self.ask("rollback", str(history[3]["revision"]))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("is not known here", events[0]["error"])
+
+    def test_there_is_nothing_to_go_back_to(self):
+        done, events = self.ask("rollback")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("no revision before the present one was healthy", events[0]["error"])
+        self.assertEqual(self.ask("rollback", "0")[0].returncode, 2)
+        self.assertEqual(self.ask("rollback", "x")[0].returncode, 2)
+        self.assertEqual(self.ask("history", "-n", "0")[0].returncode, 2)
+
+
+class OnFailure(Placed):
+    CONFIG = CONFIG + "restart:\n  on_failure: rollback\n"
+
+    def test_the_tree_goes_back_and_stays_until_the_next_save(self):
+        before = e2e.body_of(self.url)
+        since = self.watch.mark()
+        e2e.write(self.source / "app.py", BROKEN)
+        failed = self.watch.wait_event("failed", since)
+        self.assertEqual(failed["stage"], "start")
+        rolled = self.watch.wait_event("rolled", since)
+        self.assertFalse(rolled["asked"])
+        self.assertEqual(rolled["from"], failed["revision"])
+        e2e.wait_for(lambda: self.tree_holds("app.py", '"one"'), what="the old file")
+        since = self.watch.mark()
+        self.relay.cut()
+        self.watch.wait_event("state", since, match=lambda e: e["state"] == "connected")
+        # A question and its answer behind whatever the mirror might have sent.
+        self.assertEqual(self.states(), ["healthy", "undone"])
+        self.assertTrue(self.tree_holds("app.py", '"one"'))
+        self.assertEqual(e2e.body_of(self.url), before)
+        self.assertEqual([e for e in self.watch.events[since:] if e["event"] == "applied"], [])
+        e2e.write(self.source / "app.py", APP.replace('"one"', '"mended"'))
+        e2e.wait_for(lambda: "mended" in (e2e.body_of(self.url) or ""), what="the mended one")
+        e2e.wait_equal(self.source, self.tree, leave_out={".livepush"})
+
+    def test_flush_says_what_failed(self):
+        e2e.write(self.source / "app.py", BROKEN)
+        self.watch.wait_event("rolled")
+        self.refused("flush", f"ws://127.0.0.1:{self.relay.port}", saying=["exited with status 1"])
+
+
+class StopStart(Placed):
+    CONFIG = CONFIG + "restart:\n  strategy: stop-start\n  on_failure: rollback\n"
+
+    def test_the_earlier_version_is_started_again(self):
+        since = self.watch.mark()
+        e2e.write(self.source / "app.py", BROKEN)
+        self.watch.wait_event("rolled", since)
+        self.watch.wait_event("restarted", since)
+        self.assertIn("one", e2e.body_of(self.url))
+
+
+class HealthCommand(e2e.Case):
+    def test_it_has_to_be_good_so_many_times_in_a_row(self):
+        runs = self.dir / "runs"
+        gate = self.dir / "gate"
+        source = self.workspace({
+            "app.py": APP,
+            "livepush.yml": CONFIG + "health:\n  kind: command\n  threshold: 3\n"
+                            "  interval: 20ms\n  command: 'echo \"$PORT $LIVEPUSH_GENERATION\" >>"
+                            f" {runs}; test -e {gate}'\n"})
+        program = self.start(e2e.LIVEPUSH, "watch", "--json", source, "app")
+        e2e.wait_for(lambda: runs.exists() and len(runs.read_text().splitlines()) >= 2,
+                     what="two probes that are not good")
+        self.assertEqual([e for e in program.events if e["event"] == "restarted"], [])
+        bad = len(runs.read_text().splitlines())
+        gate.touch()
+        program.wait_event("restarted")
+        lines = runs.read_text().splitlines()
+        self.assertGreaterEqual(len(lines), bad + 3)
+        port, generation = lines[-1].split()
+        self.assertEqual(generation, "1")
+        self.assertGreater(int(port), 0)
+
+    def test_what_it_writes_is_the_reason(self):
+        source = self.workspace({
+            "app.py": APP,
+            "livepush.yml": CONFIG + "health:\n  kind: command\n  timeout: 1s\n"
+                            "  command: 'echo database is away >&2; exit 3'\n"})
+        program = self.start(e2e.LIVEPUSH, "watch", "--json", source, "app")
+        failed = program.wait_event("failed")
+        self.assertEqual(failed["stage"], "health")
+        self.assertIn("exited with status 3: database is away", failed["error"])
+
+    def test_one_that_hangs_is_ended(self):
+        source = self.workspace({
+            "app.py": APP,
+            "livepush.yml": CONFIG + "health:\n  kind: command\n  timeout: 2s\n"
+                            "  probe_timeout: 100ms\n  command: 'sleep 1000'\n"})
+        program = self.start(e2e.LIVEPUSH, "watch", "--json", source, "app")
+        failed = program.wait_event("failed")
+        self.assertIn("did not end within 100 ms", failed["error"])
+        program.stop()
+        self.assert_nothing_left()
+
+
+class Canary(e2e.Case):
+    def test_the_others_get_what_came_to_serve_on_the_first(self):
+        trees = [self.dir / f"tree{number}" for number in range(3)]
+        for tree in trees:
+            tree.mkdir()
+        ports = [self.controller(tree)[1] for tree in trees]
+        urls = "".join(f"      - ws://127.0.0.1:{port}\n" for port in ports)
+        source = self.workspace({
+            "app.py": APP,
+            "livepush.yml": CONFIG + "canary: true\ntargets:\n  shop:\n    secret_env: SHOP\n"
+                            f"    urls:\n{urls}"})
+        watch = self.start(e2e.LIVEPUSH, "watch", "--json", source, "shop",
+                           env={"SHOP": e2e.SECRET}, cwd=source)
+        watch.wait_event("ready")
+
+        def serve(version):
+            return all(version in (e2e.body_of(f"http://127.0.0.1:{port}") or "")
+                       for port in ports)
+
+        e2e.wait_for(lambda: serve("one"), what="the first version on all")
+        first = [e["instance"] for e in watch.events if e["event"] == "restarted"]
+        self.assertEqual(len(set(first)), 3)
+        # One that fails reaches the first alone, and leaves it.
+        since = watch.mark()
+        e2e.write(source / "app.py", BROKEN)
+        failed = watch.wait_event("failed", since)
+        rolled = watch.wait_event("rolled", since)
+        self.assertEqual(failed["instance"], rolled["instance"])
+        self.refused("flush", "shop", saying=["exited with status 1"])
+        self.assertEqual({e["instance"] for e in watch.events[since:]
+                          if e["event"] in ("applied", "failed", "rolled")},
+                         {failed["instance"]})
+        for tree in trees:
+            self.assertEqual((tree / "app.py").read_text(), APP)
+        self.assertTrue(serve("one"))
+        # One that is good reaches all of them, the first one first.
+        since = watch.mark()
+        e2e.write(source / "app.py", APP.replace('"one"', '"two"'))
+        e2e.wait_for(lambda: serve("two"), what="the second version on all")
+        self.succeed("flush", "shop")
+        events = [e for e in watch.events[since:] if e["event"] in ("applied", "restarted")]
+        self.assertEqual([e["instance"] for e in events[:2]], [failed["instance"]] * 2)
+        for tree in trees:
+            e2e.wait_equal(source, tree, leave_out={".livepush"})
+
+
+class Loop(e2e.Case):
+    def test_an_app_that_changes_its_own_workspace_does_not_restart_for_ever(self):
+        source = self.workspace({"app.py": "", "stamp.txt": "0", "livepush.yml": CONFIG})
+        writes = ("import time\n"
+                  f"open({str(source / 'stamp.txt')!r}, 'w').write(str(time.time()))\n"
+                  "time.sleep(0.4)\n")
+        program, url = self.session("watch", source, "app")
+        since = program.mark()
+        e2e.write(source / "app.py", writes + APP)
+        loop = program.wait_event("failed", since, match=lambda e: e["stage"] == "loop")
+        self.assertEqual(loop["path"], "stamp.txt")
+        self.assertIn("/stamp.txt", loop["error"])
+        self.assertIn("ignore", loop["error"])
+        program.wait_event("restarted", since)
+        self.assertIn("one", e2e.body_of(url))
+        # A save restarts it once, although the app writes again.
+        since = program.mark()
+        e2e.write(source / "app.py", writes + APP.replace('"one"', '"two"'))
+        program.wait_event("restarted", since)
+        self.succeed("flush", "app")
+        e2e.wait_for(lambda: "two" in (e2e.body_of(url) or ""), what="the second version")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
