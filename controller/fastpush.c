@@ -105,10 +105,9 @@ bool lp_fastpush_allow(struct lp_instance *in, struct lp_http *http)
 		answer(http, 429, "Too many wrong tokens from your address");
 		return false;
 	}
-	if (fp->token && lp_ticket_same(given, fp->token)) {
-		lp_web_attempt(in, from, true);
+	/* The token is no secret: whoever has it is not forgiven wrong attempts at that. */
+	if (fp->token && lp_ticket_same(given, fp->token))
 		return true;
-	}
 	if (given[0])
 		lp_web_attempt(in, from, false);
 	answer(http, 401, "The x-auth-token is not the app's");

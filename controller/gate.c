@@ -56,9 +56,8 @@ void lp_gate_peer(const char *forwarded_for, char out[LP_GATE_ADDRESS_BYTES])
 		out[0] = '\0';
 		return;
 	}
-	if (begin == forwarded_for || !is_private(out))
-		return;
-	if (take_hop(forwarded_for, begin - 1, &begin, before))
+	while (begin > forwarded_for && is_private(out) &&
+	       take_hop(forwarded_for, begin - 1, &begin, before))
 		memcpy(out, before, sizeof(before));
 }
 

@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LISTENERS_MAX 64        /* of all browsers */
+#define LISTENERS_MAX 64        /* of the visitors' browsers */
+#define PAGES_MAX     16        /* of the instance's own page, whose places no visitor takes */
 #define BEAT_US       15000000u /* a word now and then keeps routers from closing the stream */
 #define STATUS_US     100000u   /* between two states for pages */
 #define LOG_BYTES     ((size_t)24 * 1024) /* of output in one event */
@@ -42,6 +43,7 @@ struct lp_live {
 	struct lp_live_counts counts;
 	struct listener *listeners;
 	size_t n_listeners;
+	size_t n_pages; /* of them */
 	struct lp_timer beat;
 	struct lp_timer status;
 	uint64_t settled;
@@ -66,6 +68,7 @@ static void drop(struct listener *l)
 		at = &(*at)->next;
 	*at = l->next;
 	l->live->n_listeners--;
+	l->live->n_pages -= l->page;
 	free(l);
 }
 
@@ -360,13 +363,19 @@ void lp_live_log(struct lp_live *live, uint64_t generation, uint64_t stream, con
 	}
 }
 
+static bool is_full(const struct lp_live *live, bool page)
+{
+	return page ? live->n_pages >= PAGES_MAX
+		    : live->n_listeners - live->n_pages >= LISTENERS_MAX;
+}
+
 void lp_live_listen(struct lp_live *live, struct lp_http *http, bool page)
 {
 	struct listener *l;
 	LP_AUTO_FREE char *hello = event_text("hello", hello_of(live));
 	LP_AUTO_FREE char *status = page ? status_text(live) : NULL;
 
-	if (live->n_listeners >= LISTENERS_MAX || !hello) {
+	if (is_full(live, page) || !hello) {
 		lp_http_set(http, "retry-after", "5");
 		lp_http_say(http, 503, "too many browsers listen");
 		return;
@@ -375,6 +384,7 @@ void lp_live_listen(struct lp_live *live, struct lp_http *http, bool page)
 	*l = (struct listener){live->listeners, live, http, page};
 	live->listeners = l;
 	live->n_listeners++;
+	live->n_pages += page;
 	lp_http_set(http, "x-accel-buffering", "no");
 	lp_http_stream(http, 200, "text/event-stream");
 	lp_http_on_gone(http, on_gone, l);

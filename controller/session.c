@@ -32,6 +32,15 @@ const char *lp_sessions_owner(const struct lp_instance *in)
 	return in->owner ? in->owner->holder : "";
 }
 
+/* Refuses it when its address has given wrong secrets. */
+static bool must_wait(struct lp_session *s)
+{
+	if (lp_web_wait_us(s->in, lp_ws_forwarded_for(s->ws)) == 0)
+		return false;
+	lp_session_refuse(s, LP_REFUSE_CLOSED, "too many wrong secrets from your address");
+	return true;
+}
+
 static void on_hello(struct lp_session *s, const struct lp_msg_hello *hello)
 {
 	struct lp_msg msg = {.kind = LP_MSG_CHALLENGE};
@@ -51,10 +60,8 @@ static void on_hello(struct lp_session *s, const struct lp_msg_hello *hello)
 				  "--secret-file");
 		return;
 	}
-	if (lp_web_wait_us(s->in, lp_ws_forwarded_for(s->ws)) > 0) {
-		lp_session_refuse(s, LP_REFUSE_CLOSED, "too many wrong secrets from your address");
+	if (must_wait(s))
 		return;
-	}
 	if (hello->role != LP_ROLE_OWNER && hello->role != LP_ROLE_OBSERVER) {
 		lp_session_refuse(s, LP_REFUSE_PROTOCOL, "unknown role");
 		return;
@@ -125,6 +132,9 @@ static void on_proof(struct lp_session *s, const struct lp_msg_proof *proof)
 {
 	struct lp_instance *in = s->in;
 
+	/* Others of its address may have failed since it said hello. */
+	if (must_wait(s))
+		return;
 	if (!lp_auth_equal(proof->mac, s->expected, sizeof(s->expected))) {
 		lp_web_attempt(in, lp_ws_forwarded_for(s->ws), false);
 		lp_session_refuse(s, LP_REFUSE_SECRET, "the secret is not the instance's");

@@ -21,7 +21,7 @@
 /* What a request has shown. */
 enum proof {
 	PROOF_NONE,
-	PROOF_STALE, /* a ticket of ours, which is over or for less */
+	PROOF_STALE, /* a ticket that is over, for less, or none of ours */
 	PROOF_WRONG,
 	PROOF_COOKIE,
 	PROOF_LINK,
@@ -109,14 +109,14 @@ int lp_web_on_upgrade(void *ctx, struct lp_http *http)
 	return lp_web_wait_us(in, lp_http_header(http, LP_HTTP_FORWARDED_FOR)) ? 429 : 0;
 }
 
+/* One that is none of ours is no attempt: browsers keep those of an instance that had another
+ * secret, any page can make them ask with one, and nobody guesses 32 bytes. */
 static enum proof check_ticket(const char *ticket, const struct lp_instance *in,
 			       enum lp_ticket_use use, enum lp_ticket_scope wanted)
 {
 	enum lp_ticket_scope scope;
 	int r = lp_ticket_check(ticket, in->opts->secret, use, lp_wall_us() / 1000000, &scope);
 
-	if (r == -EACCES)
-		return PROOF_WRONG;
 	if (r < 0 || (scope != wanted && scope != LP_TICKET_ADMIN))
 		return PROOF_STALE;
 	return use == LP_TICKET_LINK ? PROOF_LINK : PROOF_COOKIE;
@@ -147,9 +147,6 @@ static enum proof check_cookies(const struct lp_instance *in, const struct lp_ht
 		if (!lp_http_cookie(http, cookie_names[i], ticket, sizeof(ticket)))
 			continue;
 		proof = check_ticket(ticket, in, LP_TICKET_COOKIE, wanted);
-		/* One of an instance that had another secret is no attempt: browsers keep it. */
-		if (proof == PROOF_WRONG)
-			proof = PROOF_STALE;
 		best = proof;
 	}
 	return best == PROOF_COOKIE && !may_use_cookie(http) ? PROOF_STALE : best;

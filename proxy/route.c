@@ -248,8 +248,9 @@ static bool has_segment(struct lp_px_span path, const char *name)
 	for (size_t at = 0; at < path.len;) {
 		char c = next_byte(path, &at);
 
-		/* For whoever writes C, a NUL ends the name. */
-		if ((c == '/' || c == '\0') && left && !*left)
+		/* For whoever writes C, a NUL ends the name; for whoever writes Java, parameters
+		 * of the segment do (RFC 3986, 3.3). */
+		if ((c == '/' || c == '\0' || c == ';') && left && !*left)
 			return true;
 		if (c == '/')
 			left = name;

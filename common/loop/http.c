@@ -11,6 +11,8 @@
 /* So much of a body that nobody wants is still read before the answer, because a peer that is cut
  * off while it sends may never see the answer. */
 #define DISCARD_MAX_BYTES ((uint64_t)1 << 20)
+#define DISCARD_US        3000000 /* but for so long only, and of so many at a time: */
+#define DISCARDING_MAX    64      /* strangers shall hold no connections */
 #define PIECE_BYTES       ((size_t)64 * 1024)
 #define LOOK_US           1000000 /* between looks whether a peer that waits is still there */
 #define HEAD_BYTES        ((size_t)1024)
@@ -27,6 +29,18 @@ static void free_http(struct lp_http *h)
 	free(h);
 }
 
+/* Its body, which nobody wants, is waited for; or not any more. */
+static void count(struct lp_http *h, bool waits)
+{
+	if (h->is_counted == waits)
+		return;
+	h->is_counted = waits;
+	if (waits)
+		h->loop->ws->n_discarding++;
+	else
+		h->loop->ws->n_discarding--;
+}
+
 void lp_http_lost(struct lp_http **at)
 {
 	struct lp_http *h = *at;
@@ -35,6 +49,7 @@ void lp_http_lost(struct lp_http **at)
 		return;
 	*at = NULL;
 	h->wsi = NULL;
+	count(h, false);
 	if (h->gone)
 		h->gone(h, h->user);
 	free_http(h);
@@ -58,6 +73,7 @@ static void ask(struct lp_http *h)
 	struct lp_ws_serve_opts *serve = &h->loop->ws->serve;
 
 	h->asked = true;
+	count(h, false);
 	lws_set_timeout(h->wsi, NO_PENDING_TIMEOUT, 0);
 	if (h->status == 0)
 		serve->on_request(serve->ctx, h);
@@ -67,12 +83,17 @@ static void ask(struct lp_http *h)
 		lws_set_timer_usecs(h->wsi, LOOK_US);
 }
 
-int lp_http_look(const struct lp_http *h)
+int lp_http_look(struct lp_http *h)
 {
 	char byte;
 
 	if (!h)
 		return 0;
+	if (h->discards && !h->asked) {
+		h->close_after = true;
+		ask(h);
+		return 0;
+	}
 	lws_set_timer_usecs(h->wsi, LOOK_US);
 	return recv(lws_get_socket_fd(h->wsi), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0 ? -1 : 0;
 }
@@ -121,10 +142,15 @@ int lp_http_begin(struct lp_loop *loop, struct lws *wsi, struct lp_http **at, co
 		lp_http_say(h, status, "");
 	lp_buf_init(&h->body, max ? max : 1);
 	h->discards = h->status != 0;
-	if (h->discards && h->body_left > DISCARD_MAX_BYTES)
+	if (h->discards && (h->body_left > DISCARD_MAX_BYTES ||
+			    (h->body_left > 0 && loop->ws->n_discarding >= DISCARDING_MAX)))
 		h->close_after = true;
-	if (h->body_left == 0 || h->close_after)
+	if (h->body_left == 0 || h->close_after) {
 		ask(h);
+	} else if (h->discards) {
+		count(h, true);
+		lws_set_timer_usecs(wsi, DISCARD_US);
+	}
 	return 0;
 }
 

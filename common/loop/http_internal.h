@@ -16,6 +16,7 @@ struct lp_http {
 	char *values[LP_HTTP_HEADER_COUNT_];
 	struct lp_buf body;
 	uint64_t body_left;
+	bool is_counted; /* in n_discarding of the host */
 	bool discards;
 	bool asked;
 	bool close_after;

@@ -24,7 +24,8 @@ struct lp_ws_host {
 	struct lws *epoll_wsi;
 	uint8_t *scratch;
 	struct lp_ws_serve_opts serve;
-	char *serve_iface; /* owned; "@name" */
+	size_t n_discarding; /* requests whose body nobody wants and which still comes */
+	char *serve_iface;   /* owned; "@name" */
 	unsigned vhost_serial;
 	struct lp_ws_tls *tls; /* by authority */
 	struct lp_ws *all;
@@ -101,8 +102,9 @@ struct lp_ws_http_session {
 int lp_http_begin(struct lp_loop *loop, struct lws *wsi, struct lp_http **at, const char *path);
 int lp_http_more(struct lp_http *h, const void *data, size_t len);
 int lp_http_writable(struct lp_http **at);
-/* It waits for an answer, or streams: libwebsockets does not look at the connection meanwhile. */
-int lp_http_look(const struct lp_http *h);
+/* It waits for an answer, or streams: libwebsockets does not look at the connection meanwhile. Or a
+ * body that nobody wants does not come to its end. */
+int lp_http_look(struct lp_http *h);
 void lp_http_lost(struct lp_http **at);
 /* What the owner says about an upgrade: 0, or the HTTP status to refuse it with. */
 int lp_http_upgrade_status(struct lp_loop *loop, struct lws *wsi, const char *path);

@@ -64,7 +64,7 @@ static int on_established(struct lp_loop *loop, struct lws *wsi)
 {
 	struct lp_ws_host *host = loop->ws;
 	struct lp_ws *ws = lp_ws_new(loop);
-	char forwarded_for[LP_HTTP_VALUE_MAX_BYTES];
+	char forwarded_for[LP_HTTP_VALUE_MAX_BYTES + 1];
 
 	copy_header(wsi, WSI_TOKEN_X_FORWARDED_FOR, forwarded_for, sizeof(forwarded_for));
 	ws->forwarded_for = lp_xstrdup(forwarded_for);

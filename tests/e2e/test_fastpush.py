@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import http.client
 import json
 import os
 import shutil
@@ -141,6 +142,21 @@ class Fastpush(e2e.Case):
                 status, _ = self.curl(method, path, body, token=token)
                 self.assertIn(status, (401, 429), (method, path, token))
         self.assertEqual(e2e.snapshot(self.tree), before)
+
+    def test_its_token_forgives_no_attempts_at_the_secret(self):
+        self.begin()
+
+        def attempt():
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=e2e.PATIENCE)
+            connection.request("GET", "/_livepush/status",
+                               headers={"Authorization": "Bearer not the secret at all"})
+            status = connection.getresponse().status
+            connection.close()
+            return status
+
+        self.assertEqual([attempt() for _ in range(4)], [401] * 4)
+        self.assertEqual(self.curl("GET", "/status")[0], 200)
+        self.assertIn(429, [attempt() for _ in range(5)])
 
     def test_without_an_application_nobody_gets_in(self):
         del self.env["VCAP_APPLICATION"]

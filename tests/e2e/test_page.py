@@ -302,6 +302,7 @@ class Events(Case):
         self.assertEqual(response.status, 503)
         self.assertIsNotNone(response.headers["Retry-After"])
         connection.close()
+        self.listen(port, "/_livepush/events")  # has places of its own
         streams[0].close()
         streams[0].hang_up()
 

@@ -251,6 +251,56 @@ static void request__without_a_known_length_ends_the_connection(void **state)
 	}
 }
 
+static void request__that_nobody_wants_holds_no_connection(void **state)
+{
+	uint64_t deadline_us = lp_now_us() + DEADLINE_US, next_us = 0;
+	int fd = dial();
+	char *answer, byte;
+
+	(void)state;
+	SAY(fd, "POST /no HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+	/* Its body goes on coming, but slowly. */
+	while (recv(fd, &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN) {
+		assert_true(lp_now_us() < deadline_us);
+		if (lp_now_us() >= next_us) {
+			SAY(fd, "x");
+			next_us = lp_now_us() + 100000;
+		}
+		step();
+	}
+	answer = hear(fd, NULL);
+	if (!strstr(answer, "403") || !strstr(answer, "connection: close"))
+		fail_msg("'%s'", answer);
+	free(answer);
+	(void)close(fd);
+}
+
+static void request__that_nobody_wants_is_waited_for_in_few_places(void **state)
+{
+	static const char head[] = "POST /no HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+	int fds[65];
+	char byte;
+
+	(void)state;
+	for (size_t i = 0; i < LP_COUNT_OF(fds); i++) {
+		fds[i] = dial();
+		say(fds[i], head, sizeof(head) - 1);
+		while (n_heads <= i)
+			step();
+	}
+	expect(fds[64], "connection: close");
+	assert_int_equal(recv(fds[0], &byte, 1, MSG_PEEK), -1); /* those before it still wait */
+	SAY(fds[0], "abc");
+	expect(fds[0], "403");
+	(void)close(fds[64]);
+	fds[64] = dial();
+	say(fds[64], head, sizeof(head) - 1);
+	SAY(fds[64], "abc");
+	expect(fds[64], "content-length: 3\r\n\r\nno"); /* to its end: there is a place */
+	for (size_t i = 0; i < LP_COUNT_OF(fds); i++)
+		(void)close(fds[i]);
+}
+
 static void request__has_parameters_and_cookies(void **state)
 {
 	static const struct {
@@ -374,6 +424,8 @@ int main(void)
 		HTTP_TEST(request__brings_its_body),
 		HTTP_TEST(request__says_no_more_than_it_may),
 		HTTP_TEST(request__without_a_known_length_ends_the_connection),
+		HTTP_TEST(request__that_nobody_wants_holds_no_connection),
+		HTTP_TEST(request__that_nobody_wants_is_waited_for_in_few_places),
 		HTTP_TEST(request__has_parameters_and_cookies),
 		HTTP_TEST(answer__may_come_later),
 		HTTP_TEST(answer__that_nobody_waits_for_is_told),

@@ -81,6 +81,9 @@ static void table_find__sees_a_segment_however_it_is_written(void **state)
 		{"/", 500},           {"/.kept%00", 404},
 		{"/a/.kept%2f", 404}, {"/.kept%00x", 404},
 		{"/.kep%00t", 500},   {"/%00.kept", 500},
+		{"/.kept;x", 404},    {"/.kept;x/a", 404},
+		{"/a;x/.kept", 404},  {"/.kept%3b", 404},
+		{"/.kep;t", 500},     {"/x;.kept", 500},
 	};
 	const struct lp_proxy_route routes[] = {mark("", "/**/.kept", 404), mark("", "/", 500)};
 	struct lp_px_table *t = NULL;
