@@ -110,27 +110,30 @@ static void withhold(struct lp_mirror *m, const struct lp_loss *loss)
 bool lp_mirror_may_push(struct lp_mirror *m, const struct lp_changeset *cs, uint64_t before)
 {
 	size_t after = lp_index_files(lp_workspace_index(m->ws));
-	struct lp_loss loss = lp_changeset_loss(cs, (size_t)before, after), net = loss;
+	struct lp_loss loss = lp_changeset_loss(cs, (size_t)before, after),
+		       net = lp_loss_net((size_t)before, after);
 
 	if (m->guard.deletes > 0) {
 		lp_mirror_reconsider(m);
 		return false;
 	}
-	/* A checkout of another branch, or a directory that was renamed unseen, brings as much as
-	 * it takes. */
-	net.files = before > after ? (size_t)before - after : 0;
 	if (m->guard.allowed || !lp_loss_is_mass(&net))
 		return true;
 	withhold(m, &loss);
 	return false;
 }
 
-bool lp_mirror_may_catch_up(struct lp_mirror *m, const struct lp_changeset *cs, uint64_t before)
+bool lp_mirror_may_catch_up(struct lp_mirror *m, const struct lp_changeset *cs,
+			    const struct lp_mirror_instance *in)
 {
-	struct lp_loss loss =
-		lp_changeset_loss(cs, (size_t)before, lp_index_files(lp_workspace_index(m->ws)));
+	size_t before = (size_t)in->files, after = lp_index_files(lp_workspace_index(m->ws));
+	struct lp_loss loss = lp_changeset_loss(cs, before, after),
+		       judged = in->known ? lp_loss_net(before, after) : loss;
 
-	if (m->guard.allowed || !lp_loss_is_mass(&loss))
+	/* What it lacks was judged when it was taken. */
+	if (in->known && m->guard.deletes == 0)
+		return true;
+	if (m->guard.allowed || !lp_loss_is_mass(&judged))
 		return true;
 	withhold(m, &loss);
 	return false;

@@ -10,6 +10,7 @@
 
 struct lp_changeset;
 struct lp_mirror;
+struct lp_mirror_instance;
 
 /* deletes, of: how many files of how many would go, while something is withheld (deletes > 0).
  * allowed: by --allow-mass-delete, or by the answer to the question; once: until everything is
@@ -29,8 +30,9 @@ struct lp_guard {
  * links. When not it is said why, and comparing trees brings what it would have brought. */
 bool lp_mirror_may_push(struct lp_mirror *m, const struct lp_changeset *cs, uint64_t before);
 
-/* The same for what an instance that has `before` files of the workspace needs to become equal. */
-bool lp_mirror_may_catch_up(struct lp_mirror *m, const struct lp_changeset *cs, uint64_t before);
+/* The same for what an instance needs to become equal that has just connected. */
+bool lp_mirror_may_catch_up(struct lp_mirror *m, const struct lp_changeset *cs,
+			    const struct lp_mirror_instance *in);
 
 /* Something else changed while something is withheld: compares trees again, soon. */
 void lp_mirror_reconsider(struct lp_mirror *m);

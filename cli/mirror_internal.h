@@ -1,7 +1,8 @@
 /* cli/mirror_internal.h: a session's state, shared by mirror.c (life), mirror_sources.c (workspace,
  * inotify, FUSE), mirror_links.c (instances, push), mirror_control.c (flush and the like),
- * mirror_hold.c, mirror_verify.c, mirror_fleet.c (what instances are told of each other), mirror_guard.c (mass deletion), mirror_sync.c (mount --sync) and
- * carried.c (which revision had a path last). */
+ * mirror_hold.c, mirror_verify.c, mirror_fleet.c (what instances are told of each other),
+ * mirror_guard.c (mass deletion), mirror_sync.c (mount --sync) and carried.c (which revision had a
+ * path last). */
 #ifndef LP_CLI_MIRROR_INTERNAL_H
 #define LP_CLI_MIRROR_INTERNAL_H
 
@@ -72,12 +73,16 @@ struct lp_fuse_event {
 };
 
 /* What the session knows of an instance. done: push: it has settled or needs nothing. files: how
- * many it had when it connected. fresh: it has not held what the workspace holds since then. id:
- * its name, "" before it is known. found: what checking it brought about so far; owned. */
+ * many it had when it connected. fresh: it has not held what the workspace holds since then. root:
+ * of its tree as it said last, in answer to this session. known: when it connected its tree was
+ * still that. id: its name, "" before it is known. found: what checking it brought about so far;
+ * owned. */
 struct lp_mirror_instance {
 	bool done;
 	bool fresh;
+	bool known;
 	uint64_t files;
+	struct lp_digest root;
 	char id[64];
 	enum lp_check check;
 	json_t *found;

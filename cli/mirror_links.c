@@ -102,7 +102,7 @@ static bool on_difference(void *ctx, struct lp_link *link, const struct lp_chang
 	/* What changed while an instance was connected was judged when it was taken. */
 	if (!dry && !in->fresh && m->guard.deletes > 0)
 		return false;
-	if (!dry && in->fresh && !lp_mirror_may_catch_up(m, cs, in->files))
+	if (!dry && in->fresh && !lp_mirror_may_catch_up(m, cs, in))
 		return false;
 	lp_carried_add(m->carried, cs);
 	if (m->mode != LP_MIRROR_PUSH)
@@ -135,6 +135,8 @@ static void on_up(void *ctx, struct lp_link *link, const struct lp_msg_welcome *
 	lp_report_connected(m->report, lp_link_index(link), in->id);
 	in->files = welcome->files;
 	in->fresh = true;
+	in->known = !lp_digest_is_none(&in->root) &&
+		    memcmp(welcome->root, in->root.b, sizeof(in->root.b)) == 0;
 	lp_mirror_tell(m, true);
 	tail.u.tail.follow = true;
 	if (lp_mirror_stays(m) && lp_link_send(link, &tail) < 0)
@@ -182,11 +184,20 @@ static void on_push_message(struct lp_mirror *m, struct lp_link *link, const str
 		push_done(m, i, LP_EXIT_FAILED);
 }
 
+static void note_root(struct lp_mirror_instance *in, const struct lp_msg *msg)
+{
+	if (msg->kind == LP_MSG_APPLIED)
+		memcpy(in->root.b, msg->u.applied.root, sizeof(in->root.b));
+	else if (msg->kind == LP_MSG_ROLLED && msg->u.rolled.done)
+		memcpy(in->root.b, msg->u.rolled.root, sizeof(in->root.b));
+}
+
 static void on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg)
 {
 	struct lp_mirror *m = ctx;
 	unsigned i = lp_link_index(link);
 
+	note_root(&m->instances[i], msg);
 	lp_fleet_heard(m->fleet, link, msg);
 	lp_report_message(m->report, i, msg);
 	lp_mirror_time_message(m, msg);
@@ -230,7 +241,7 @@ static void on_lost(struct lp_mirror *m, unsigned i, const char *reason)
 	if (!m->ready)
 		check_ready(m);
 	lp_mirror_guard_passed(m);
-	lp_mirror_check_waits(m);
+	lp_mirror_pump(m);
 }
 
 static void on_down(void *ctx, struct lp_link *link, const char *reason, bool final)
@@ -247,7 +258,8 @@ static void on_down(void *ctx, struct lp_link *link, const char *reason, bool fi
 	lp_report_disconnected(m->report, lp_link_index(link), reason);
 	lp_mirror_tell(m, false);
 	lp_mirror_verify_lost(m, lp_link_index(link), reason);
-	lp_mirror_check_waits(m);
+	/* The others may have waited for it. */
+	lp_mirror_pump(m);
 }
 
 static void on_sent(void *ctx, struct lp_link *link, uint64_t revision)

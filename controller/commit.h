@@ -79,10 +79,12 @@ void lp_undo_keep(struct lp_tree *t, uint64_t revision, uint64_t bytes);
 /* undo_keep.c: the commits that can be taken back. open: finds them. keep: the staging area of a
  * commit that counts becomes its record. keep_later: that of a commit of a single file does when
  * settle is called, so that nobody waits for it; a crash before only means that it cannot be taken
- * back. prune: the oldest go until all is within bounds, or all.
+ * back. reach: what lies before a commit without a record goes: it cannot be taken back any more,
+ * because what that one did would stay. prune: the oldest go until all is within bounds, or all.
  */
 void lp_undo_keep_later(struct lp_tree *t, uint64_t revision, uint64_t bytes);
 void lp_undo_settle(struct lp_tree *t);
+void lp_undo_reach(struct lp_tree *t);
 int lp_undo_open(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
 void lp_undo_prune(struct lp_tree *t, bool all);
 void lp_undo_name(uint64_t id, char out[LP_STAGE_NAME_BYTES]);

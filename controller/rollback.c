@@ -144,6 +144,7 @@ int lp_tree_rollback(struct lp_tree *t, uint64_t revision, struct lp_applied *ou
 
 	*out = (struct lp_applied){0};
 	lp_undo_settle(t);
+	lp_undo_reach(t);
 	lp_tree_drop(t);
 	keep = t->n_undo;
 	/* Numbers begin anew with another workspace session: the last of that number is meant, with
@@ -155,6 +156,9 @@ int lp_tree_rollback(struct lp_tree *t, uint64_t revision, struct lp_applied *ou
 	while (keep > 0 && t->undo[keep - 1].revision == revision)
 		keep--;
 	while (r == 0 && t->n_undo > keep)
+		r = take_back_last(t, err);
+	/* What was put of a revision that did not come about is part of none before. */
+	while (r == 0 && t->n_undo > 0 && t->undo[t->n_undo - 1].revision != t->revision)
 		r = take_back_last(t, err);
 	lp_tree_forget_parent(t);
 	lp_applied_paths(t, out);

@@ -84,6 +84,16 @@ static void remove_oldest(struct lp_tree *t)
 	memmove(t->undo, t->undo + 1, t->n_undo * sizeof(*t->undo));
 }
 
+void lp_undo_reach(struct lp_tree *t)
+{
+	size_t keep = 0;
+
+	while (keep < t->n_undo && t->undo[t->n_undo - 1 - keep].id == t->commit_id - keep)
+		keep++;
+	while (t->n_undo > keep)
+		remove_oldest(t);
+}
+
 static uint64_t bytes_allowed(const struct lp_tree *t)
 {
 	struct statvfs fs;
@@ -100,6 +110,7 @@ void lp_undo_prune(struct lp_tree *t, bool all)
 	uint64_t allowed = all ? 0 : bytes_allowed(t), sum = 0;
 
 	lp_undo_settle(t);
+	lp_undo_reach(t);
 	for (size_t i = 0; i < t->n_undo; i++)
 		sum += t->undo[i].bytes;
 	while (t->n_undo > 0 && (all || t->n_undo > UNDO_MAX_COUNT || sum > allowed)) {

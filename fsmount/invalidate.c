@@ -212,6 +212,10 @@ static void push(struct lp_invalidate *v, struct lp_inode *inode, const char *pa
 	size_t len;
 
 	(void)pthread_mutex_lock(&v->lock);
+	if (v->stopping) { /* the mount is served for a moment longer */
+		(void)pthread_mutex_unlock(&v->lock);
+		return;
+	}
 	if (v->n >= MAX_JOBS) {
 		free_all_locked(v);
 		inode = NULL;

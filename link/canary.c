@@ -32,12 +32,18 @@ static void hold_others(const struct lp_canary *c, bool held)
 		lp_link_hold(c->links[i], held && i != c->chosen);
 }
 
-/* The first that may come back. */
+/* The first that is there; when none is, the first that may come back. */
 static void choose(struct lp_canary *c)
 {
 	c->chosen = 0;
 	while (c->chosen + 1 < c->n && lp_link_has_ended(c->links[c->chosen]))
 		c->chosen++;
+	for (size_t i = c->chosen; i < c->n; i++) {
+		if (c->links[i]->state < LP_LINK_READY)
+			continue;
+		c->chosen = i;
+		return;
+	}
 }
 
 void lp_canary_begin(struct lp_canary *c, struct lp_link *const *links, size_t n)

@@ -269,7 +269,9 @@ static void on_resync_timer(struct lp_timer *timer)
 {
 	struct lp_link *link = LP_CONTAINER_OF(timer, struct lp_link, resync_timer);
 
-	if (link->state == LP_LINK_RESTING || (link->unsure && lp_link_is_idle(link)))
+	if (link->held)
+		link->missed = true;
+	else if (link->state == LP_LINK_RESTING || (link->unsure && lp_link_is_idle(link)))
 		lp_walk_start(link, false);
 	else if (link->unsure && link->in_flight > 0)
 		link->behind = true;
@@ -382,7 +384,9 @@ static void on_verified(struct lp_link *link, const struct lp_msg *msg)
 	link->ops.on_message(link->ops.ctx, link, msg);
 	if (msg->u.verified.drifted == 0 && is_present_root(link, msg->u.verified.root))
 		return;
-	if (lp_link_is_idle(link))
+	if (link->held)
+		link->missed = true;
+	else if (lp_link_is_idle(link))
 		lp_walk_start(link, false);
 	else if (link->state == LP_LINK_WALKING)
 		link->again = true;
@@ -395,6 +399,9 @@ static void on_rolled(struct lp_link *link, const struct lp_msg *msg)
 {
 	if (msg->u.rolled.done && lp_link_is_idle(link)) {
 		link->rolled = true;
+		/* Nor is looked for what was left out before: the next comparison finds it. */
+		link->unsure = false;
+		lp_timer_clear(&link->resync_timer);
 		memcpy(link->rolled_root.b, msg->u.rolled.root, sizeof(link->rolled_root.b));
 	}
 	link->ops.on_message(link->ops.ctx, link, msg);

@@ -20,6 +20,11 @@ struct lp_loss lp_changeset_loss(const struct lp_changeset *cs, size_t before, s
 	return loss;
 }
 
+struct lp_loss lp_loss_net(size_t before, size_t after)
+{
+	return (struct lp_loss){.files = before > after ? before - after : 0, .of = before};
+}
+
 bool lp_loss_is_mass(const struct lp_loss *loss)
 {
 	return loss->files > LP_LOSS_FREE_FILES && loss->files > loss->of / 2;

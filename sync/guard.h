@@ -22,6 +22,10 @@ struct lp_loss {
  * lp_index_files now. What is new has to say so in the operation (is_new, or was_foreign). */
 struct lp_loss lp_changeset_loss(const struct lp_changeset *cs, size_t before, size_t after);
 
+/* The same by how many fewer there are: a checkout of another branch, or a directory that was
+ * renamed unseen, brings as much as it takes. */
+struct lp_loss lp_loss_net(size_t before, size_t after);
+
 /* Whether that is more than half of all and more than LP_LOSS_FREE_FILES: then somebody has to
  * agree before it is sent. */
 bool lp_loss_is_mass(const struct lp_loss *loss);

@@ -2,6 +2,7 @@
 hand, the history, and an app that restarts itself."""
 
 import json
+import signal
 import unittest
 
 import livepush_e2e as e2e
@@ -288,6 +289,34 @@ class Canary(e2e.Case):
         self.assertEqual([e["instance"] for e in events[:2]], [failed["instance"]] * 2)
         for tree in trees:
             e2e.wait_equal(source, tree, leave_out={".livepush"})
+
+    def test_one_that_dies_in_the_middle_holds_up_nobody(self):
+        trees = [self.dir / f"tree{number}" for number in range(2)]
+        for tree in trees:
+            tree.mkdir()
+        programs = [self.controller(tree) for tree in trees]
+        urls = "".join(f"      - ws://127.0.0.1:{port}\n" for _, port in programs)
+        source = self.workspace({
+            "app.py": APP,
+            "livepush.yml": CONFIG + "canary: true\ntargets:\n  shop:\n    secret_env: SHOP\n"
+                            f"    urls:\n{urls}"})
+        watch = self.start(e2e.LIVEPUSH, "watch", "--json", source, "shop",
+                           env={"SHOP": e2e.SECRET}, cwd=source)
+        watch.wait_event("ready")
+        for tree in trees:
+            e2e.wait_equal(source, tree, leave_out={".livepush"})
+        other, _ = programs[1]
+        other.send_signal(signal.SIGSTOP)
+        # The first one has it; the other one is asked what it has, and says nothing.
+        since = watch.mark()
+        e2e.write(source / "app.py", APP.replace('"one"', '"two"'))
+        watch.wait_event("restarted", since)
+        self.refused("flush", "-t", "1", "shop", saying=["not everything was live in time"])
+        e2e.write(source / "app.py", APP.replace('"one"', '"three"'))
+        self.refused("flush", "-t", "1", "shop", saying=["not everything was live in time"])
+        self.assertNotIn("three", (trees[0] / "app.py").read_text())
+        other.stop(signal.SIGKILL)
+        e2e.wait_equal(source, trees[0], leave_out={".livepush"})
 
 
 class Loop(e2e.Case):

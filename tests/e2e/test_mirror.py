@@ -275,6 +275,20 @@ class Network(Mirror):
         self.controller(self.tree, port=port)
         self.assert_equal()
 
+    def test_what_was_judged_when_it_was_taken_is_not_judged_again(self):
+        """What is renamed unseen counts as gone when trees are compared: 24 files of 36 here."""
+        self.fill(3)
+        port = e2e.free_port()
+        controller, _ = self.controller(self.tree, port=port)
+        watch = self.mirror(self.source, port)
+        self.assert_equal()
+        controller.stop(signal.SIGKILL)
+        (self.source / "d1").rename(self.source / "renamed meanwhile")
+        e2e.shutil.rmtree(self.source / "d2")
+        self.controller(self.tree, port=port)
+        self.assert_equal()
+        self.assertFalse([event for event in watch.events if event["event"] == "withheld"])
+
     def test_the_connection_is_cut_again_and_again(self):
         self.fill()
         _, port = self.controller(self.tree)

@@ -381,6 +381,70 @@ static void undo__is_bounded(void **state)
 	assert_int_equal(lp_tree_kept(rig.tree, &oldest), 0);
 }
 
+static int roll_back(uint64_t revision)
+{
+	struct lp_applied done;
+	int r = lp_tree_rollback(rig.tree, revision, &done, &rig.err);
+
+	lp_applied_finish(&done);
+	return r;
+}
+
+/* A commit of which nothing is kept (its journal did not fit on the disk, or the controller was
+ * killed before it was written) would stay when one before it is taken back. */
+static void undo__does_not_reach_behind_a_gap(void **state)
+{
+	static const char *const names[] = {"a", "b", "c", "d", "e", "f"};
+	uint64_t oldest;
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(RIG_APPLY(&rig, op_file(names[i], "new", 0644)), 0);
+	rig_reopen(&rig);
+	app_remove(&rig, ".livepush/undo/2");
+	rig_reopen(&rig);
+	assert_int_equal(lp_tree_kept(rig.tree, &oldest), 2);
+	assert_int_equal(oldest, 3);
+	assert_int_equal(roll_back(1), -ENOENT);
+	assert_int_equal(roll_back(2), -ENOENT);
+	assert_int_equal(roll_back(3), 0);
+	assert_int_equal(lp_tree_revision(rig.tree), 2);
+	assert_true(app_sees(&rig, "b"));
+	assert_false(app_sees(&rig, "c"));
+	for (size_t i = 4; i < 6; i++)
+		assert_int_equal(RIG_APPLY(&rig, op_file(names[i], "new", 0644)), 0);
+	rig_reopen(&rig);
+	assert_int_equal(lp_tree_kept(rig.tree, &oldest), 2);
+	app_remove(&rig, ".livepush/undo/4");
+	rig_reopen(&rig);
+	assert_int_equal(lp_tree_kept(rig.tree, &oldest), 0);
+}
+
+/* What could be put of a revision that failed is no part of the one before. */
+static void rollback__leaves_nothing_of_what_did_not_come_about(void **state)
+{
+	const struct lp_wire_op third = op_file("b", "third", 0644);
+
+	(void)state;
+	assert_int_equal(RIG_APPLY(&rig, op_file("b", "first", 0644)), 0);
+	app_mkdir(&rig, "m");
+	app_write(&rig, "m/log", "of the app");
+	assert_int_equal(RIG_APPLY(&rig, op_file("b", "second", 0644), op_file("c", "c", 0644),
+				   op_file("m", "mine", 0644)),
+			 -EISDIR);
+	assert_string_equal(app_reads(&rig, "b"), "second");
+	lp_tree_begin(rig.tree);
+	assert_int_equal(lp_tree_op(rig.tree, &third, &rig.err), 0);
+	assert_int_equal(commit(3), 0);
+	assert_int_equal(roll_back(3), 0);
+	assert_int_equal(lp_tree_revision(rig.tree), 1);
+	assert_string_equal(app_reads(&rig, "b"), "first");
+	assert_false(app_sees(&rig, "c"));
+	assert_string_equal(app_reads(&rig, "m/log"), "of the app");
+	assert_int_equal(roll_back(1), 0);
+	assert_false(app_sees(&rig, "b"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -398,6 +462,10 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(lost__goes_on_where_it_stopped, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(undo__is_bounded, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(undo__does_not_reach_behind_a_gap, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(rollback__leaves_nothing_of_what_did_not_come_about,
+						set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
 #include "common/base/lp_util.h"
+#include "fsmount/invalidate.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -247,12 +248,25 @@ static void invalidate__leaves_directories_to_those_who_work_in_them(void **stat
 	}
 }
 
+/* The mount is served for a moment longer than there is a thread for this. */
+static void invalidate__keeps_nothing_after_its_end(void **state)
+{
+	struct lp_invalidate v;
+
+	(void)state;
+	assert_int_equal(lp_invalidate_start(&v, NULL, NULL), 0);
+	lp_invalidate_stop(&v);
+	lp_invalidate_path(&v, "x");
+	assert_int_equal(v.n, 0);
+}
+
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, fx_setup, fx_teardown)
 	const struct CMUnitTest tests[] = {
 		T(invalidate__shows_what_changed_below),
 		T(invalidate__of_everything_shows_all),
+		cmocka_unit_test(invalidate__keeps_nothing_after_its_end),
 		T(invalidate__leaves_directories_to_those_who_work_in_them),
 		T(cache__lasts_while_told),
 		T(cache__is_short_when_nobody_tells),

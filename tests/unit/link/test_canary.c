@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "common/base/lp_clock.h"
+
 static void say(enum lp_msg_kind kind, uint64_t rev, uint64_t stage, struct lp_canary *c)
 {
 	struct lp_msg msg = {.kind = kind};
@@ -71,6 +73,42 @@ static void hold__lets_what_is_in_flight_end(void **state)
 	lp_link_hold(link_, false);
 	expect_nothing();
 	applied(revision);
+	(void)expect(LP_MSG_LIST);
+}
+
+/* The loop until the timer of a comparison has fired. */
+static void let_it_fire(void)
+{
+	uint64_t deadline_us = lp_now_us() + 10000000u;
+
+	assert_non_null(link_->resync_timer.loop);
+	while (link_->resync_timer.loop) {
+		assert_true(lp_now_us() < deadline_us);
+		assert_int_equal(lp_loop_dispatch(loop, 1000), 0);
+	}
+}
+
+/* Comparing trees, for whatever reason, would give it what is held back. */
+static void hold__keeps_back_every_comparison(void **state)
+{
+	struct lp_msg drifted = {.kind = LP_MSG_VERIFIED};
+
+	(void)state;
+	start_streaming();
+	link_->unsure = true;
+	save("g", "new");
+	(void)expect(LP_MSG_CHANGE);
+	applied(revision);
+	lp_link_hold(link_, true);
+	let_it_fire();
+	expect_nothing();
+	assert_true(lp_link_is_held(link_));
+	link_->missed = false;
+	drifted.u.verified.drifted = 1;
+	fake_say(&drifted);
+	expect_nothing();
+	assert_true(lp_link_is_held(link_));
+	lp_link_hold(link_, false);
 	(void)expect(LP_MSG_LIST);
 }
 
@@ -146,6 +184,26 @@ static void canary__is_another_when_it_may_not_come_back(void **state)
 	lp_canary_lost(&off, &gone);
 }
 
+static void canary__is_one_that_is_there(void **state)
+{
+	struct lp_link away = {.opts = {.index = 0}}, there = {.opts = {.index = 1}};
+	struct lp_link *links[] = {&away, &there};
+	struct lp_canary c;
+
+	(void)state;
+	lp_canary_begin(&c, links, 2);
+	assert_int_equal(c.chosen, 0);
+	there.state = LP_LINK_STREAMING;
+	lp_canary_try(&c);
+	assert_int_equal(c.chosen, 1);
+	assert_true(away.held);
+	assert_false(there.held);
+	away.state = LP_LINK_RESTING;
+	lp_canary_try(&c);
+	assert_int_equal(c.chosen, 0);
+	assert_true(there.held);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -155,9 +213,11 @@ int main(void)
 		TEST(hold__that_kept_nothing_back_ends_without_a_word),
 		TEST(hold__keeps_back_catching_up),
 		TEST(hold__lets_what_is_in_flight_end),
+		TEST(hold__keeps_back_every_comparison),
 		TEST(canary__passes_when_all_of_it_settled),
 		TEST(canary__goes_back_when_it_failed),
 		TEST(canary__is_another_when_it_may_not_come_back),
+		TEST(canary__is_one_that_is_there),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

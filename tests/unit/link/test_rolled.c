@@ -108,6 +108,24 @@ static void rolled__while_something_is_in_flight_is_left_to_its_answer(void **st
 	(void)expect(LP_MSG_LIST);
 }
 
+/* What was left out before it went back is not looked for: comparing trees would bring all again.
+ */
+static void rolled__ends_every_doubt(void **state)
+{
+	(void)state;
+	start_streaming();
+	link_->unsure = true;
+	save("g", "new");
+	(void)expect(LP_MSG_CHANGE);
+	applied(revision);
+	assert_non_null(link_->resync_timer.loop);
+	rolled(true);
+	assert_null(link_->resync_timer.loop);
+	assert_false(lp_link_is_in_doubt(link_));
+	save("h", "new");
+	(void)expect(LP_MSG_LIST);
+}
+
 static void nothing_new__brings_nothing_about(void **state)
 {
 	struct lp_changeset *nothing = lp_changeset_create();
@@ -132,6 +150,7 @@ int main(void)
 		TEST(rolled__counts_for_that_tree_only),
 		TEST(rolled__without_having_gone_back_means_nothing),
 		TEST(rolled__while_something_is_in_flight_is_left_to_its_answer),
+		TEST(rolled__ends_every_doubt),
 		TEST(nothing_new__brings_nothing_about),
 	};
 

@@ -216,6 +216,20 @@ static void loss__stays_in_bounds(void **state)
 	lp_changeset_unref(cs);
 }
 
+static void loss__goes_by_numbers_when_that_is_asked(void **state)
+{
+	struct lp_loss loss = lp_loss_net(36, 24);
+
+	(void)state;
+	assert_int_equal(loss.files, 12);
+	assert_int_equal(loss.of, 36);
+	loss = lp_loss_net(36, 40);
+	assert_int_equal(loss.files, 0);
+	assert_false(lp_loss_is_mass(&loss));
+	loss = lp_loss_net(36, 0);
+	assert_true(lp_loss_is_mass(&loss));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,6 +237,7 @@ int main(void)
 		cmocka_unit_test(loss__is_known_when_catching_up),
 		cmocka_unit_test(loss__is_mass_beyond_half_and_twenty),
 		cmocka_unit_test(loss__stays_in_bounds),
+		cmocka_unit_test(loss__goes_by_numbers_when_that_is_asked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
