@@ -138,20 +138,11 @@ static int spawn(struct lp_drone *d, const char *secret, int out_fd, int life_fd
 	LP_AUTO_FREE char *setting = lp_xasprintf("LIVEPUSH_SECRET=%s", secret);
 	LP_AUTO_FREE const char **env = make_env(setting);
 	char life[16];
-	const char *const argv[] = {binary,
-				    "--tree",
-				    d->tree,
-				    "--listen",
-				    "127.0.0.1:0",
-				    "--parent-fd",
-				    life,
-				    "--wait",
-				    /* no more than who started us has, for its own app */
-				    "--allow-root",
-				    "--ephemeral",
-				    /* failures reach us as messages */ "--log-level",
-				    "error",
-				    NULL};
+	const char *const argv[] = {
+		binary, "--tree", d->tree, "--listen", "127.0.0.1:0", "--parent-fd", life, "--wait",
+		/* no more than who started us has, for its own app */
+		"--allow-root", "--ephemeral",
+		/* failures reach us as messages */ "--log-level", "error", NULL};
 	const struct lp_spawn spec = {
 		.argv = argv,
 		.envp = env,

@@ -66,7 +66,7 @@ static const char *variable_of(const char *key)
 	char name[32];
 	size_t n = 0;
 
-	for (; key[n] && n < sizeof(name) - 1; n++)
+	for (; n < sizeof(name) - 1 && key[n]; n++)
 		name[n] = (char)toupper((unsigned char)key[n]);
 	name[n] = '\0';
 	return getenv(name);

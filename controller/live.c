@@ -163,9 +163,10 @@ void lp_live_destroy(struct lp_live *live)
 		return;
 	lp_timer_clear(&live->beat);
 	lp_timer_clear(&live->status);
-	while (live->listeners) {
-		lp_http_on_gone(live->listeners->http, NULL, NULL);
-		drop(live->listeners);
+	for (struct listener *l = live->listeners, *next; l; l = next) {
+		next = l->next;
+		lp_http_on_gone(l->http, NULL, NULL);
+		drop(l);
 	}
 	lp_changes_finish(&live->changes);
 	lp_ruleset_destroy(live->rules);

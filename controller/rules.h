@@ -48,7 +48,8 @@ void lp_work_init(struct lp_work *work, const struct lp_ruleset *rules);
 void lp_work_finish(struct lp_work *work);
 
 /* Adds what the paths ask for: RUN is due with its paths and brings a restart, SIGNAL is due, NONE
- * and BROWSER_RELOAD ask for nothing here, RESTART and paths that no rule matches ask for a restart. */
+ * and BROWSER_RELOAD ask for nothing here, RESTART and paths that no rule matches ask for a
+ * restart. */
 void lp_work_add(struct lp_work *work, const struct lp_ruleset *rules, const char *const *paths,
 		 size_t n);
 

@@ -11,6 +11,9 @@
 
 #include <cmocka.h>
 
+#define PIN_TARGET                                                                                 \
+	"targets: {a: {url: wss://h, pin: sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=}}"
+
 static const char full[] =
 	"app: hello                       # a name\n"
 	"command: python3 app.py\n"
@@ -205,8 +208,7 @@ static void lp_conf_parse__accepts(void **state)
 		"rules: [{match: [\"\\\\!x\"], action: none}]",
 		"\xef\xbb\xbf# with a byte order mark\napp: x",
 		"targets: {a: {urls: [ws://h, wss://h], ca: c}}",
-		"targets: {a: {url: wss://h, pin: "
-		"sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=}}",
+		PIN_TARGET,
 		"hosts: [a.example, b.example]",
 		"compat: fastpush",
 		"compat: none",
