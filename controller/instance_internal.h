@@ -33,6 +33,7 @@ struct lp_instance {
 	char *listen;                 /* owned; as lp_proxy_addr_parse takes it */
 	struct lp_history *history;
 	struct lp_live *live;           /* owned by page.c */
+	struct lp_timer retag; /* of the tag that pages get */
 	struct lp_revisions *revisions; /* past.c's */
 	struct lp_session *sessions;    /* all connections */
 	struct lp_session *owner;       /* the one that mirrors its workspace here, or NULL */

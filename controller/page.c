@@ -14,6 +14,7 @@
 #define METRICS_MAX_BYTES ((size_t)64 * 1024)
 #define BACKLOG_LINES     500
 #define TAG_LIFE_S        604800u /* a page may stay open for long */
+#define TAG_NEW_US        (UINT64_C(86400) * 1000000)
 
 /* Nothing from anywhere else, nothing inline, in no frame. */
 static const char policy[] =
@@ -136,6 +137,15 @@ char *lp_page_tag(struct lp_instance *in)
 			    ticket, lp_live_served(in->live));
 }
 
+/* A page that is asked for long after the last change gets a ticket that is good as long. */
+static void on_retag(struct lp_timer *timer)
+{
+	struct lp_instance *in = LP_CONTAINER_OF(timer, struct lp_instance, retag);
+
+	lp_timer_set(in->loop, timer, lp_now_us() + TAG_NEW_US);
+	lp_door_retag(in);
+}
+
 void lp_page_create(struct lp_instance *in)
 {
 	const struct lp_live_opts opts = {.loop = in->loop,
@@ -147,10 +157,13 @@ void lp_page_create(struct lp_instance *in)
 					  .ctx = in};
 
 	in->live = lp_live_create(&opts);
+	in->retag.on_fire = on_retag;
+	lp_timer_set(in->loop, &in->retag, lp_now_us() + TAG_NEW_US);
 }
 
 void lp_page_destroy(struct lp_instance *in)
 {
+	lp_timer_clear(&in->retag);
 	lp_live_destroy(in->live);
 	in->live = NULL;
 }

@@ -276,10 +276,10 @@ static void on_opening(struct lp_timer *timer)
 		link->hurry++;
 	else
 		link->silences++;
-	if (link->resolve)
-		lost(link, "no name server answers");
-	else
+	if (link->ws)
 		lp_link_fail(link, "it does not answer");
+	else
+		lost(link, link->resolve ? "no name server answers" : "it does not answer");
 }
 
 void lp_link_nudge(struct lp_link *link)
