@@ -130,10 +130,11 @@ static bool is_under_way(const struct repository *repo)
 	return false;
 }
 
-/* Looks at all locks: begins, goes on with, or ends the hold. */
-static void check(struct lp_git *git)
+/* Looks at all locks: begins, goes on with, or ends the hold. touched: whose lock an event came
+ * for; it may be gone already, when git was faster than its events were read. */
+static void check(struct lp_git *git, const char *touched)
 {
-	const char *before = git->holder;
+	const char *before = git->holder ? git->holder : touched;
 	uint64_t now_us = lp_now_us();
 
 	git->holder = NULL;
@@ -160,7 +161,7 @@ static void on_timer(struct lp_timer *timer)
 	struct lp_git *git = LP_CONTAINER_OF(timer, struct lp_git, timer);
 
 	if (git->holder)
-		check(git);
+		check(git, NULL);
 	else
 		lp_workspace_unheld(git->ws);
 }
@@ -233,7 +234,7 @@ void lp_git_found(struct lp_workspace *ws, const char *dir, int dir_fd)
 						   .fd = lp_take_fd(&fd)};
 	if (dir[0] == '\0')
 		watch_info(ws, dir_fd);
-	check(git);
+	check(git, NULL);
 }
 
 /* Length of the path of the entry ".git" that `path` is or lies below; 0: none. */
@@ -251,6 +252,8 @@ static size_t repository_len(const char *path)
 static void on_inside(struct lp_workspace *ws, const struct lp_event *ev, const char *path,
 		      size_t len)
 {
+	const struct repository *repo;
+
 	/* The rules, or a directory on the way to them. */
 	if (lp_path_is_below(exclude, path))
 		note_rules(ws, ev);
@@ -264,11 +267,12 @@ static void on_inside(struct lp_workspace *ws, const struct lp_event *ev, const 
 			lp_git_found(ws, dir, fd);
 		return;
 	}
-	if (!ws->git || !find_repository(ws->git, path, len))
+	repo = ws->git ? find_repository(ws->git, path, len) : NULL;
+	if (!repo)
 		return;
 	for (size_t i = 0; i < LP_COUNT_OF(locks); i++) {
 		if (strcmp(path + len + 1, locks[i]) == 0) {
-			check(ws->git);
+			check(ws->git, repo->who);
 			return;
 		}
 	}

@@ -85,6 +85,22 @@ static void git__holds_while_its_lock_is_there(void **state)
 	assert_int_equal(rig.notices.len, 0);
 }
 
+/* git may have ended before the first of its events is read. */
+static void git__holds_when_its_lock_was_there(void **state)
+{
+	(void)state;
+	rig_mkdir(&rig, ".git");
+	rig_write(&rig, "gone", "1");
+	(void)rig_settle(&rig);
+	rig_write(&rig, ".git/index.lock", "");
+	rig_write(&rig, "a", "a");
+	rig_remove(&rig, "gone");
+	rig_rename(&rig, ".git/index.lock", ".git/index");
+	assert_string_equal(rig_take(&rig), "");
+	wait_released(2000);
+	assert_string_equal(rig_take(&rig), "PUT a\nDELETE gone\n");
+}
+
 /* The rules of the workspace's own repository, however and whenever they come. */
 static void git__excludes_at_once(void **state)
 {
@@ -261,6 +277,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(hold__keeps_until_all_release,
 						content_rig_set_up_scanned, content_rig_tear_down),
 		cmocka_unit_test_setup_teardown(git__holds_while_its_lock_is_there,
+						content_rig_set_up_scanned, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(git__holds_when_its_lock_was_there,
 						content_rig_set_up_scanned, content_rig_tear_down),
 		cmocka_unit_test_setup_teardown(git__excludes_at_once, content_rig_set_up_scanned,
 						content_rig_tear_down),
