@@ -341,24 +341,19 @@ static const struct record *in_tree(const struct lp_revisions *h, size_t i)
 	return NULL;
 }
 
-static struct lp_goal goal_of(const struct lp_revisions *h, size_t i)
-{
-	return (struct lp_goal){in_tree(h, i)->wire.revision, in_tree(h, i - 1)->wire.revision};
-}
-
 int lp_revisions_goal(const struct lp_revisions *h, uint64_t wanted, struct lp_goal *out,
 		      struct lp_err *err)
 {
-	const struct record *r = in_tree(h, 0);
+	const struct record *r = in_tree(h, 0), *newer = r;
 
 	if (!r)
 		return lp_err_say(err, ENOENT, "no revision is known here");
 	if (wanted == r->wire.revision)
 		return lp_err_say(err, ENOENT, "revision %" PRIu64 " is what the tree holds",
 				  wanted);
-	for (size_t i = 1; (r = in_tree(h, i)) != NULL; i++) {
+	for (size_t i = 1; (r = in_tree(h, i)) != NULL; i++, newer = r) {
 		if (wanted ? r->wire.revision == wanted : r->wire.state == LP_REVISION_HEALTHY) {
-			*out = goal_of(h, i);
+			*out = (struct lp_goal){r->wire.revision, newer->wire.revision};
 			return 0;
 		}
 	}
@@ -374,14 +369,14 @@ int lp_revisions_goal(const struct lp_revisions *h, uint64_t wanted, struct lp_g
 
 bool lp_revisions_escape(const struct lp_revisions *h, struct lp_goal *out)
 {
-	const struct record *r;
+	const struct record *r, *newer = NULL;
 
-	for (size_t i = 0; (r = in_tree(h, i)) != NULL; i++) {
+	for (size_t i = 0; (r = in_tree(h, i)) != NULL; i++, newer = r) {
 		if (r->wire.state != LP_REVISION_HEALTHY)
 			continue;
-		if (i > 0)
-			*out = goal_of(h, i);
-		return i > 0;
+		if (newer)
+			*out = (struct lp_goal){r->wire.revision, newer->wire.revision};
+		return newer != NULL;
 	}
 	return false;
 }
