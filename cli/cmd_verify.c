@@ -25,6 +25,9 @@ static void print_one(const char *app, const json_t *in)
 	else if (strcmp(state, "mended") == 0)
 		(void)printf("%lld files checked, %lld had drifted and are mended\n", files,
 			     drifted);
+	else if (strcmp(state, "behind") == 0 && drifted == 0)
+		(void)printf("%lld files checked, behind on purpose: %s\n", files,
+			     lp_json_text(in, "error"));
 	else if (drifted > 0)
 		(void)printf("%lld files checked, %lld have drifted, not mended: %s\n", files,
 			     drifted, lp_json_text(in, "error"));
@@ -38,14 +41,14 @@ static void print_one(const char *app, const json_t *in)
 
 int lp_verify_print(const char *app, const json_t *instances, bool json)
 {
-	int status = LP_EXIT_OK;
+	bool failed = false, behind = false;
 	const json_t *in;
 	size_t i;
 
 	json_array_foreach(instances, i, in)
 	{
-		if (strcmp(lp_json_text(in, "state"), "failed") == 0)
-			status = LP_EXIT_FAILED;
+		failed |= strcmp(lp_json_text(in, "state"), "failed") == 0;
+		behind |= strcmp(lp_json_text(in, "state"), "behind") == 0;
 		if (json) {
 			json_t *o = json_pack("{s:s, s:o}", "event", "verified", "app",
 					      lp_out_text(app, strlen(app)));
@@ -56,9 +59,12 @@ int lp_verify_print(const char *app, const json_t *instances, bool json)
 			print_one(app, in);
 		}
 	}
-	if (status != LP_EXIT_OK)
-		(void)lp_out_fail(json, "%s: not every instance could be verified and mended", app);
-	return status;
+	if (failed)
+		return lp_out_fail(json, "%s: not every instance could be verified and mended",
+				   app);
+	if (behind)
+		return lp_out_fail(json, "%s: not every instance is as the workspace is", app);
+	return LP_EXIT_OK;
 }
 
 /* Without a session: equal to DIR first, as by push, then verified. */
@@ -79,11 +85,8 @@ int lp_cmd_verify(const struct lp_args *args)
 	json_t *answer = NULL;
 	int r;
 
-	if (timeout && lp_parse_seconds(timeout, &timeout_ms) < 0) {
-		(void)lp_out_fail(args->json, "verify: '%s' is no number of seconds (0 to 86400)",
-				  timeout);
-		return LP_EXIT_USAGE;
-	}
+	if (timeout && lp_parse_seconds(timeout, &timeout_ms) < 0)
+		return lp_out_misuse(args, "timeout", LP_SECONDS);
 	r = lp_control_ask(
 		&answer, args->words[0],
 		json_pack("{s:s, s:I}", "cmd", "verify", "timeout_ms", (json_int_t)timeout_ms),

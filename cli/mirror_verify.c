@@ -10,8 +10,9 @@
 #define PATHS_MAX 100 /* shown of an instance */
 
 static const char *const check_names[LP_CHECK_COUNT_] = {
-	[LP_CHECK_NONE] = "failed", [LP_CHECK_ASKED] = "failed",  [LP_CHECK_MENDING] = "failed",
-	[LP_CHECK_EQUAL] = "equal", [LP_CHECK_MENDED] = "mended", [LP_CHECK_FAILED] = "failed",
+	[LP_CHECK_NONE] = "failed",   [LP_CHECK_ASKED] = "failed",  [LP_CHECK_MENDING] = "failed",
+	[LP_CHECK_EQUAL] = "equal",   [LP_CHECK_MENDED] = "mended", [LP_CHECK_BEHIND] = "behind",
+	[LP_CHECK_FAILED] = "failed",
 };
 
 static void forget(struct lp_mirror *m)
@@ -135,9 +136,21 @@ bool lp_mirror_verify_gone(struct lp_mirror *m, const struct lp_control_client *
 	return true;
 }
 
-static void on_verified(struct lp_mirror *m, struct lp_mirror_instance *in,
+/* Why an instance is behind on purpose, or NULL. */
+static const char *why_behind(const struct lp_link *link)
+{
+	if (lp_link_is_rolled(link))
+		return "it went back to an earlier revision; the next save brings everything";
+	if (lp_link_is_held(link))
+		return "it gets what is new when that serves on the first instance";
+	return NULL;
+}
+
+static void on_verified(struct lp_mirror *m, const struct lp_link *link,
 			const struct lp_msg_verified *msg)
 {
+	struct lp_mirror_instance *in = &m->instances[lp_link_index(link)];
+	const char *behind = why_behind(link);
 	struct lp_digest root = lp_index_root(lp_workspace_index(m->ws));
 	bool equal = msg->drifted == 0 && memcmp(root.b, msg->root, sizeof(root.b)) == 0;
 	json_t *paths = json_array();
@@ -149,6 +162,10 @@ static void on_verified(struct lp_mirror *m, struct lp_mirror_instance *in,
 	(void)json_object_set_new(in->found, "drifted", json_integer((json_int_t)msg->drifted));
 	(void)json_object_set_new(in->found, "paths", paths);
 	in->check = equal ? LP_CHECK_EQUAL : LP_CHECK_MENDING;
+	if (equal || !behind)
+		return;
+	in->check = LP_CHECK_BEHIND;
+	(void)json_object_set_new(in->found, "error", json_string(behind));
 }
 
 void lp_mirror_verify_message(struct lp_mirror *m, struct lp_link *link, const struct lp_msg *msg)
@@ -156,7 +173,7 @@ void lp_mirror_verify_message(struct lp_mirror *m, struct lp_link *link, const s
 	struct lp_mirror_instance *in = &m->instances[lp_link_index(link)];
 
 	if (msg->kind == LP_MSG_VERIFIED && in->check == LP_CHECK_ASKED) {
-		on_verified(m, in, &msg->u.verified);
+		on_verified(m, link, &msg->u.verified);
 	} else if (msg->kind == LP_MSG_FAILED && msg->u.failed.stage == LP_WIRE_STAGE_APPLY &&
 		   in->check == LP_CHECK_MENDING) {
 		/* One that asks for another comparison is tried again; what it said last counts

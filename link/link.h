@@ -70,7 +70,8 @@ void lp_link_push(struct lp_link *link, struct lp_changeset *cs, struct lp_reel 
 void lp_link_nudge(struct lp_link *link);
 
 /* Asks the instance to read its tree again and compare, as soon as nothing is in flight. VERIFIED
- * goes to on_message; trees that differ are made equal. Returns 0, or -ENOTCONN when the instance
+ * goes to on_message; trees that differ are made equal, unless the link is held or its instance
+ * went back, which is so already when VERIFIED is given. Returns 0, or -ENOTCONN when the instance
  * is not connected. What was asked is forgotten when the connection is lost. */
 int lp_link_verify(struct lp_link *link) LP_MUST_USE;
 

@@ -94,6 +94,8 @@ void lp_link_push(struct lp_link *link, struct lp_changeset *cs, struct lp_reel 
 	lp_old_remember(link, cs);
 	if (link->held) {
 		link->missed = true;
+		/* It went back from something else; that is no reason to lack this. */
+		link->rolled = link->rolled && cs->n_ops == 0;
 		return;
 	}
 	if (link->rolled && cs->n_ops == 0)
@@ -310,7 +312,8 @@ int lp_link_verify(struct lp_link *link)
 {
 	if (link->state < LP_LINK_RESTING)
 		return -ENOTCONN;
-	if (lp_link_is_idle(link))
+	/* Nothing follows that would bring a held one back to it. */
+	if (lp_link_is_idle(link) || (link->held && link->state == LP_LINK_RESTING))
 		return send_verify(link);
 	link->verify = true;
 	return 0;
@@ -378,15 +381,20 @@ static void on_applied(struct lp_link *link, const struct lp_msg *msg)
 		answered(link);
 }
 
-/* What was in flight meanwhile may make the roots differ, too; then comparing finds nothing. */
+/* What was in flight meanwhile may make the roots differ, too; then comparing finds nothing. One
+ * that is behind on purpose stays so: comparing would bring it what failed there, or was undone. */
 static void on_verified(struct lp_link *link, const struct lp_msg *msg)
 {
-	link->ops.on_message(link->ops.ctx, link, msg);
-	if (msg->u.verified.drifted == 0 && is_present_root(link, msg->u.verified.root))
-		return;
-	if (link->held)
+	bool equal = msg->u.verified.drifted == 0 && is_present_root(link, msg->u.verified.root);
+
+	if (link->held && !equal)
 		link->missed = true;
-	else if (lp_link_is_idle(link))
+	if (link->rolled)
+		memcpy(link->rolled_root.b, msg->u.verified.root, sizeof(link->rolled_root.b));
+	link->ops.on_message(link->ops.ctx, link, msg);
+	if (equal || link->held || link->rolled)
+		return;
+	if (lp_link_is_idle(link))
 		lp_walk_start(link, false);
 	else if (link->state == LP_LINK_WALKING)
 		link->again = true;

@@ -112,6 +112,19 @@ static void hold__keeps_back_every_comparison(void **state)
 	(void)expect(LP_MSG_LIST);
 }
 
+/* It has not compared trees, and nothing is under way that would end. */
+static void hold__lets_it_be_verified(void **state)
+{
+	static const struct lp_digest other = {.b = {9}};
+
+	(void)state;
+	lp_link_hold(link_, true);
+	welcome(&other, false);
+	assert_int_equal(lp_link_verify(link_), 0);
+	(void)expect(LP_MSG_VERIFY);
+	expect_nothing();
+}
+
 /* The same link is the first and the only other: what counts here is when it is let go. */
 static void canary__passes_when_all_of_it_settled(void **state)
 {
@@ -214,6 +227,7 @@ int main(void)
 		TEST(hold__keeps_back_catching_up),
 		TEST(hold__lets_what_is_in_flight_end),
 		TEST(hold__keeps_back_every_comparison),
+		TEST(hold__lets_it_be_verified),
 		TEST(canary__passes_when_all_of_it_settled),
 		TEST(canary__goes_back_when_it_failed),
 		TEST(canary__is_another_when_it_may_not_come_back),

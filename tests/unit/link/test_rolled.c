@@ -74,6 +74,51 @@ static void rolled__counts_no_more_when_something_was_saved_meanwhile(void **sta
 	(void)expect(LP_MSG_LIST);
 }
 
+/* Held while it was down, it forgets what it missed; that it went back must not stand in for it. */
+static void rolled__counts_no_more_when_a_save_was_held_back(void **state)
+{
+	(void)state;
+	start_streaming();
+	rolled(true);
+	link_->state = LP_LINK_DOWN;
+	lp_link_hold(link_, true);
+	save("g", "new");
+	lp_link_hold(link_, false);
+	link_->state = LP_LINK_STREAMING;
+	come_back(&back);
+	(void)expect(LP_MSG_LIST);
+}
+
+static void verified(uint64_t drifted, const struct lp_digest *root)
+{
+	struct lp_msg msg = {.kind = LP_MSG_VERIFIED};
+
+	msg.u.verified.drifted = drifted;
+	memcpy(msg.u.verified.root, root->b, sizeof(root->b));
+	fake_say(&msg);
+}
+
+/* What drifted changes its root, which is no reason to bring it forward later, either. */
+static void rolled__is_left_when_it_is_verified(void **state)
+{
+	static const struct lp_digest drifted = {.b = {9, 9}};
+
+	(void)state;
+	start_streaming();
+	rolled(true);
+	assert_int_equal(lp_link_verify(link_), 0);
+	(void)expect(LP_MSG_VERIFY);
+	verified(0, &back);
+	expect_nothing();
+	verified(1, &drifted);
+	expect_nothing();
+	assert_true(lp_link_is_rolled(link_));
+	come_back(&drifted);
+	expect_nothing();
+	save("g", "new");
+	(void)expect(LP_MSG_LIST);
+}
+
 static void rolled__counts_for_that_tree_only(void **state)
 {
 	static const struct lp_digest other = {.b = {8}};
@@ -147,6 +192,8 @@ int main(void)
 		TEST(rolled__is_left_until_the_next_save),
 		TEST(rolled__is_left_when_the_connection_comes_back),
 		TEST(rolled__counts_no_more_when_something_was_saved_meanwhile),
+		TEST(rolled__counts_no_more_when_a_save_was_held_back),
+		TEST(rolled__is_left_when_it_is_verified),
 		TEST(rolled__counts_for_that_tree_only),
 		TEST(rolled__without_having_gone_back_means_nothing),
 		TEST(rolled__while_something_is_in_flight_is_left_to_its_answer),
