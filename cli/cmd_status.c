@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define TIMEOUT_MS 5000u
+#define LOOKED_AT  16 /* newest revisions, to see past those that were taken back */
 
 struct status {
 	json_t *instances;
@@ -20,12 +21,33 @@ struct status {
 static void on_up(void *ctx, struct lp_link *link, const char *instance)
 {
 	struct status *s = ctx;
-	const struct lp_msg msg = {.kind = LP_MSG_ASK};
+	const struct lp_msg ask = {.kind = LP_MSG_ASK};
+	struct lp_msg history = {.kind = LP_MSG_HISTORY};
 	json_t *o = json_array_get(s->instances, lp_link_index(link));
 
 	(void)json_object_set_new(o, "instance", json_string(instance));
-	if (lp_link_send(link, &msg) < 0)
+	history.u.history.most = LOOKED_AT;
+	if (lp_link_send(link, &ask) < 0 || lp_link_send(link, &history) < 0)
 		return; /* it went down, which is reported */
+}
+
+/* What the newest revisions tell beside the state: the one in the tree failed, and whatever is in
+ * front of it was taken back. */
+static void add_past(json_t *o, const struct lp_msg_revisions *m)
+{
+	size_t n = m->n_revisions;
+	const struct lp_wire_revision *w;
+
+	if (n > 0 && m->revisions[n - 1].state == LP_REVISION_UNDONE)
+		(void)json_object_set_new(o, "rolled_to", json_integer((json_int_t)m->revision));
+	while (n > 0 && m->revisions[n - 1].state == LP_REVISION_UNDONE)
+		n--;
+	w = n > 0 ? &m->revisions[n - 1] : NULL;
+	if (w && w->state == LP_REVISION_FAILED)
+		(void)json_object_set_new(o, "failed",
+					  json_pack("{s:I, s:o}", "revision",
+						    (json_int_t)w->revision, "error",
+						    lp_out_text(w->error.p, w->error.len)));
 }
 
 static bool on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg)
@@ -37,6 +59,11 @@ static bool on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg
 	struct lp_digest root;
 	json_t *o = json_array_get(s->instances, lp_link_index(link));
 
+	/* The answers come in the order of the questions. */
+	if (msg->kind == LP_MSG_REVISIONS) {
+		add_past(o, &msg->u.revisions);
+		return true;
+	}
 	if (msg->kind != LP_MSG_STATUS)
 		return false;
 	memcpy(root.b, m->root, sizeof(root.b));
@@ -48,7 +75,7 @@ static bool on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg
 					  json_integer((json_int_t)numbers[i].value));
 	(void)json_object_set_new(o, "root", json_string(hex));
 	(void)json_object_set_new(o, "owner", lp_out_text(m->owner.p, m->owner.len));
-	return true;
+	return false;
 }
 
 static void on_down(void *ctx, struct lp_link *link, const char *reason)
@@ -89,6 +116,29 @@ static void print_waiting(const json_t *app)
 			number_of(withheld, "deletes"), number_of(withheld, "of"));
 }
 
+/* What is behind an instance's state, when not all is well. */
+static void print_trouble(const json_t *in)
+{
+	const json_t *failed = json_object_get(in, "failed");
+	const char *error = failed ? lp_json_text(failed, "error") : "";
+	long long settled = number_of(in, "settled");
+	char text[512];
+
+	if (failed) {
+		const struct lp_bytes line = {(const uint8_t *)error, strcspn(error, "\n")};
+
+		lp_bytes_text(&line, text, sizeof(text));
+		(void)printf("     revision %lld failed: %s", number_of(failed, "revision"), text);
+		if (number_of(in, "pid") > 0 && settled > 0 &&
+		    settled < number_of(failed, "revision"))
+			(void)printf("; %lld runs", settled);
+		(void)printf("\n");
+	}
+	if (json_object_get(in, "rolled_to"))
+		(void)printf("     rolled back to %lld until the next save\n",
+			     number_of(in, "rolled_to"));
+}
+
 static void print_app(const json_t *app)
 {
 	const json_t *instances = json_object_get(app, "instances"), *in;
@@ -114,6 +164,7 @@ static void print_app(const json_t *app)
 				     i, lp_json_text(in, "state"), url, number_of(in, "generation"),
 				     number_of(in, "revision"), number_of(in, "files"),
 				     number_of(in, "crashes"));
+		print_trouble(in);
 	}
 }
 

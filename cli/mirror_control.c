@@ -60,7 +60,11 @@ static int outcome(struct lp_mirror *m, struct lp_flush_wait *w, char *why, size
 				       "an instance has not applied what was saved before");
 		if (held)
 			return 0;
-		return lp_report_outcome(m->report, w->revision, why, why_bytes) < 0 ? -1 : 0;
+		/* Whatever failed so far is older than that. */
+		return lp_report_outcome(m->report, lp_workspace_revision(m->ws) + 1, why,
+					 why_bytes) < 0
+			       ? -1
+			       : 0;
 	}
 	if (w->untaken) {
 		w->untaken = false;

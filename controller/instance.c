@@ -144,6 +144,9 @@ static int first_conf(struct lp_instance *in, struct lp_err *err)
 
 	if (r == 0 || in->opts->config)
 		return r;
+	/* Whatever is in the tree. */
+	lp_past_failed(in, &(struct lp_sup_failure){
+				   .stage = LP_STAGE_CONFIG, .error = err->msg, .excerpt = ""});
 	lp_log(LP_ERROR, "instance", "%s; waiting for a better one", err->msg);
 	lp_conf_init(in->conf);
 	lp_conf_apply_environment(in->conf);
@@ -169,6 +172,7 @@ static void reload_conf(struct lp_instance *in, uint64_t revision)
 		return;
 	}
 	in->conf = conf;
+	lp_past_conf_good(in, revision);
 	lp_sup_reconfigure(in->sup, conf);
 	lp_live_reconfigure(in->live, conf);
 	lp_door_configure(in);

@@ -20,6 +20,14 @@ struct lp_fastpush;
 struct lp_door;
 struct lp_live;
 
+/* The last broken livepush.yml of the tree: it came with revision `from`, and is there before
+ * `until`. error: "" when there was none. */
+struct lp_past_conf {
+	uint64_t from;
+	uint64_t until;
+	char error[512];
+};
+
 struct lp_instance {
 	const struct lp_instance_opts *opts;
 	struct lp_loop *loop;
@@ -33,8 +41,9 @@ struct lp_instance {
 	char *listen;                 /* owned; as lp_proxy_addr_parse takes it */
 	struct lp_history *history;
 	struct lp_live *live;           /* owned by page.c */
-	struct lp_timer retag; /* of the tag that pages get */
+	struct lp_timer retag;          /* of the tag that pages get */
 	struct lp_revisions *revisions; /* past.c's */
+	struct lp_past_conf bad_conf;   /* past.c's */
 	struct lp_session *sessions;    /* all connections */
 	struct lp_session *owner;       /* the one that mirrors its workspace here, or NULL */
 	uint64_t next_epoch;

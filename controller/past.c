@@ -4,6 +4,7 @@
 #include "common/base/lp_log.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -15,6 +16,31 @@ static uint64_t wall_clock_ms(void)
 	return now.tv_sec < 0 ? 0 : (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
 }
 
+/* Whether a revision came while the tree's livepush.yml was broken. */
+static bool has_bad_conf(const struct lp_instance *in, uint64_t revision)
+{
+	const struct lp_past_conf *bad = &in->bad_conf;
+
+	return bad->error[0] && revision >= bad->from && revision < bad->until;
+}
+
+static void conf_failed(struct lp_instance *in, const struct lp_sup_failure *f)
+{
+	struct lp_past_conf *bad = &in->bad_conf;
+
+	/* Broken still, or after a rollback into the middle of that. */
+	if (!has_bad_conf(in, f->revision))
+		bad->from = f->revision;
+	bad->until = UINT64_MAX;
+	(void)snprintf(bad->error, sizeof(bad->error), "%.511s", f->error);
+	lp_revisions_failed(in->revisions, f->revision, f->error);
+}
+
+void lp_past_conf_good(struct lp_instance *in, uint64_t revision)
+{
+	in->bad_conf.until = revision;
+}
+
 void lp_past_applied(struct lp_instance *in, const struct lp_applied *a)
 {
 	lp_revisions_applied(in->revisions, a, wall_clock_ms());
@@ -22,7 +48,10 @@ void lp_past_applied(struct lp_instance *in, const struct lp_applied *a)
 
 void lp_past_settled(struct lp_instance *in, uint64_t revision)
 {
-	lp_revisions_settled(in->revisions, revision);
+	if (has_bad_conf(in, revision))
+		lp_revisions_failed(in->revisions, revision, in->bad_conf.error);
+	else
+		lp_revisions_settled(in->revisions, revision);
 }
 
 /* Back to what was healthy, unless something newer is there to be tried. */
@@ -41,6 +70,8 @@ static void escape(struct lp_instance *in, uint64_t failed)
 
 void lp_past_failed(struct lp_instance *in, const struct lp_sup_failure *f)
 {
+	if (f->stage == LP_STAGE_CONFIG)
+		conf_failed(in, f);
 	if (f->stage != LP_STAGE_RULE && f->stage != LP_STAGE_START && f->stage != LP_STAGE_HEALTH)
 		return;
 	lp_revisions_failed(in->revisions, f->revision, f->error);
@@ -66,6 +97,9 @@ void lp_past_rolled(struct lp_instance *in, const struct lp_rollback *r)
 		lp_log(LP_INFO, "past", "went back from revision %" PRIu64 " to %" PRIu64, r->from,
 		       r->to);
 		lp_revisions_rolled(in->revisions, &goal);
+		/* Unless a good one came back with it, which is read next. */
+		if (in->bad_conf.until == UINT64_MAX && r->to < in->bad_conf.from)
+			in->bad_conf.from = r->to;
 	} else {
 		lp_log(LP_WARN, "past", "cannot go back to revision %" PRIu64 ": %s", r->to,
 		       r->error.msg);

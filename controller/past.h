@@ -12,6 +12,10 @@ void lp_past_applied(struct lp_instance *in, const struct lp_applied *a);
 void lp_past_settled(struct lp_instance *in, uint64_t revision);
 void lp_past_failed(struct lp_instance *in, const struct lp_sup_failure *f);
 
+/* The livepush.yml that came with a revision is in force. What came with a broken one, and what
+ * follows until then, counts as failed, though the app serves with the configuration before it. */
+void lp_past_conf_good(struct lp_instance *in, uint64_t revision);
+
 /* A rollback came to its end: notes it and tells everyone. */
 void lp_past_rolled(struct lp_instance *in, const struct lp_rollback *r);
 

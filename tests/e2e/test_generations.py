@@ -67,6 +67,11 @@ class Placed(e2e.Case):
     def states(self):
         return [revision["state"] for revision in self.history()]
 
+    def status(self):
+        """As people read it."""
+        return self.succeed("status", f"ws://127.0.0.1:{self.port}",
+                            env={"LIVEPUSH_SECRET": e2e.SECRET}).stdout
+
     def tree_holds(self, name, text):
         return text in (self.tree / name).read_text()
 
@@ -95,6 +100,14 @@ class Keep(Placed):
         newest = self.history()[-1]
         self.assertEqual(newest["paths"], ["app.py"])
         self.assertIn("exited with status 1", newest["error"])
+        self.assertRegex(self.status(), rf"revision {newest['revision']} failed: .*exited with "
+                         rf"status 1.*; {self.history()[0]['revision']} runs")
+        _, (status,) = self.ask("status")
+        self.assertEqual(status["instances"][0]["failed"],
+                         {"revision": newest["revision"], "error": newest["error"]})
+        e2e.write(self.source / "app.py", APP)
+        e2e.wait_for(lambda: self.states()[-1] == "healthy", what="the repair")
+        self.assertNotIn("failed", self.status())
 
     def test_the_first_words_of_a_person_who_looks(self):
         self.save("one", "two")
@@ -117,6 +130,9 @@ class Rollback(Placed):
         rolled = self.watch.wait_event("rolled", since)
         self.assertTrue(rolled["asked"])
         self.assertTrue(self.tree_holds("app.py", '"one"'))
+        self.assertIn(f"rolled back to {event['revision']} until the next save", self.status())
+        _, (status,) = self.ask("status")
+        self.assertEqual(status["instances"][0]["rolled_to"], event["revision"])
         # The workspace stays as it is, and a lost connection mends nothing.
         self.assertIn('"two"', (self.source / "app.py").read_text())
         since = self.watch.mark()
@@ -125,10 +141,25 @@ class Rollback(Placed):
         self.assertEqual(self.ask("restart")[0].returncode, 0)
         self.assertTrue(self.tree_holds("app.py", '"one"'))
         self.assertEqual(self.states(), ["healthy", "undone"])
+        # Nor does verify, which says so.
+        since = self.watch.mark()
+        relay = f"ws://127.0.0.1:{self.relay.port}"
+        done = self.refused("verify", relay, saying=["not every instance is as the workspace"],
+                            status=1)
+        self.assertIn("behind on purpose: it went back", done.stdout)
+        e2e.write(self.tree / "other.txt", "drifted")
+        done = self.livepush("verify", "--json", relay)
+        answer = json.loads(done.stdout.splitlines()[0])
+        self.assertEqual((done.returncode, answer["state"], answer["paths"]),
+                         (1, "behind", ["other.txt"]))
+        self.assertEqual(self.states(), ["healthy", "undone"])
+        self.assertTrue(self.tree_holds("app.py", '"one"'))
+        self.assertEqual([e for e in self.watch.events[since:] if e["event"] == "applied"], [])
         # Whatever is saved brings everything again.
         e2e.write(self.source / "other.txt", "1")
         e2e.wait_equal(self.source, self.tree, leave_out={".livepush"})
         e2e.wait_for(lambda: "two" in (e2e.body_of(self.url) or ""), what="the second version")
+        self.assertNotIn("rolled back", self.status())
 
     def test_to_a_revision_by_its_number_and_after_the_controller_was_gone(self):
         for old, new in (("one", "two"), ("two", "three"), ("three", "four")):
@@ -149,6 +180,29 @@ class Rollback(Placed):
         done, events = self.ask("rollback", str(history[3]["revision"]))
         self.assertEqual(done.returncode, 1)
         self.assertIn("is not known here", events[0]["error"])
+
+    def test_what_has_a_broken_configuration_is_no_way_back(self):
+        config = self.source / "livepush.yml"
+        e2e.write(config, CONFIG + "bogus: 1\n")
+        e2e.wait_for(lambda: self.states() == ["healthy", "failed"], what="the broken one")
+        # The app is restarted well with the configuration before, and that is still broken.
+        self.save("one", "two")
+        e2e.wait_for(lambda: self.states() == ["healthy", "failed", "failed"],
+                     what="the one behind it")
+        self.assertIn("bogus", self.history()[-1]["error"])
+        self.assertRegex(self.status(), r"revision \d+ failed: livepush.yml:2:1: .*'bogus'")
+        e2e.write(config, CONFIG)
+        e2e.wait_for(lambda: self.states() == ["healthy", "failed", "failed", "healthy"],
+                     what="the repair")
+        self.assertEqual(self.history()[-1]["error"], "")
+        good = self.history()[0]["revision"]
+        done, (event,) = self.ask("rollback")
+        self.assertEqual((done.returncode, event["revision"]), (0, good), done.stderr)
+        self.assertTrue(self.tree_holds("app.py", '"one"'))
+        self.assertFalse(self.tree_holds("livepush.yml", "bogus"))
+        # The next save is judged for itself again.
+        e2e.write(self.source / "other.txt", "1")
+        e2e.wait_for(lambda: self.states()[-1] == "healthy", what="the next save")
 
     def test_there_is_nothing_to_go_back_to(self):
         done, events = self.ask("rollback")
@@ -280,6 +334,14 @@ class Canary(e2e.Case):
         for tree in trees:
             self.assertEqual((tree / "app.py").read_text(), APP)
         self.assertTrue(serve("one"))
+        # Verify does not bring it to them, either.
+        done = self.livepush("verify", "--json", "shop", cwd=source)
+        answers = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([a["state"] for a in answers if a["event"] == "verified"],
+                         ["behind"] * 3, done.stdout)
+        self.assertEqual(done.returncode, 1)
+        for tree in trees:
+            self.assertEqual((tree / "app.py").read_text(), APP)
         # One that is good reaches all of them, the first one first.
         since = watch.mark()
         e2e.write(source / "app.py", APP.replace('"one"', '"two"'))
@@ -287,6 +349,43 @@ class Canary(e2e.Case):
         self.succeed("flush", "shop")
         events = [e for e in watch.events[since:] if e["event"] in ("applied", "restarted")]
         self.assertEqual([e["instance"] for e in events[:2]], [failed["instance"]] * 2)
+        for tree in trees:
+            e2e.wait_equal(source, tree, leave_out={".livepush"})
+
+    def test_one_that_is_away_after_going_back_gets_the_next_save(self):
+        trees = [self.dir / f"tree{number}" for number in range(2)]
+        for tree in trees:
+            tree.mkdir()
+        programs = [self.controller(tree) for tree in trees]
+        urls = "".join(f"      - ws://127.0.0.1:{port}\n" for _, port in programs)
+        source = self.workspace({
+            "app.py": APP,
+            "livepush.yml": CONFIG + "canary: true\ntargets:\n  shop:\n    secret_env: SHOP\n"
+                            f"    urls:\n{urls}"})
+        watch = self.start(e2e.LIVEPUSH, "watch", "--json", source, "shop",
+                           env={"SHOP": e2e.SECRET}, cwd=source)
+        watch.wait_event("ready")
+
+        def serve(version):
+            return all(version in (e2e.body_of(f"http://127.0.0.1:{port}") or "")
+                       for _, port in programs)
+
+        e2e.wait_for(lambda: serve("one"), what="the first version on both")
+        e2e.write(source / "app.py", APP.replace('"one"', '"two"'))
+        e2e.wait_for(lambda: serve("two"), what="the second version on both")
+        self.succeed("flush", "shop", cwd=source)
+        self.succeed("rollback", "shop", cwd=source, env={"SHOP": e2e.SECRET})
+        e2e.wait_for(lambda: serve("one"), what="the first version again")
+        other, port = programs[1]
+        since = watch.mark()
+        other.stop(signal.SIGKILL)
+        watch.wait_event("state", since, match=lambda e: e["state"] != "connected")
+        since = watch.mark()
+        e2e.write(source / "app.py", APP.replace('"one"', '"three"'))
+        watch.wait_event("restarted", since)
+        programs[1] = self.controller(trees[1], port=port)
+        e2e.wait_for(lambda: serve("three"), what="the third version on both")
+        self.succeed("flush", "shop", cwd=source)
         for tree in trees:
             e2e.wait_equal(source, tree, leave_out={".livepush"})
 
