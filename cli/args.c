@@ -17,6 +17,16 @@ const char *lp_arg(const struct lp_args *args, const char *name)
 	return NULL;
 }
 
+bool lp_arg_is_given(const struct lp_args *args, const char *name)
+{
+	const struct lp_option *o = args->command->options;
+
+	for (size_t i = 0; i < LP_OPTIONS_MAX && o[i].name; i++)
+		if (strcmp(o[i].name, name) == 0)
+			return args->values[i] != NULL;
+	return false;
+}
+
 static void print_option(char letter, const char *name, const char *arg, const char *help)
 {
 	char left[64];

@@ -64,15 +64,16 @@ static void report_watches(struct doctor *d, uint64_t needed)
 	uint64_t total = used + needed;
 
 	if (total <= limit)
-		report(d, true, "inotify", "%llu watches needed, %llu in use, %llu allowed",
-		       (unsigned long long)needed, (unsigned long long)used,
-		       (unsigned long long)limit);
+		report(d, true, "inotify", "%llu watch%s needed, %llu in use, %llu allowed",
+		       (unsigned long long)needed, needed == 1 ? "" : "es",
+		       (unsigned long long)used, (unsigned long long)limit);
 	else
 		report(d, false, "inotify",
-		       "%llu watches needed, %llu in use, %llu allowed; raise the limit (sysctl "
+		       "%llu watch%s needed, %llu in use, %llu allowed; raise the limit (sysctl "
 		       "fs.inotify.max_user_watches=%llu) or ignore directories",
-		       (unsigned long long)needed, (unsigned long long)used,
-		       (unsigned long long)limit, (unsigned long long)total * 2);
+		       (unsigned long long)needed, needed == 1 ? "" : "es",
+		       (unsigned long long)used, (unsigned long long)limit,
+		       (unsigned long long)total * 2);
 }
 
 static void check_tree(struct doctor *d, const char *dir, const struct lp_conf *conf)

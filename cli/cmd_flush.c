@@ -14,11 +14,8 @@ int lp_cmd_flush(const struct lp_args *args)
 	json_t *answer = NULL;
 	int status = LP_EXIT_OK;
 
-	if (lp_arg(args, "timeout") && lp_parse_seconds(lp_arg(args, "timeout"), &timeout_ms) < 0) {
-		(void)lp_out_fail(args->json, "flush: '%s' is no number of seconds (0 to 86400)",
-				  lp_arg(args, "timeout"));
-		return LP_EXIT_USAGE;
-	}
+	if (lp_arg(args, "timeout") && lp_parse_seconds(lp_arg(args, "timeout"), &timeout_ms) < 0)
+		return lp_out_misuse(args, "timeout", LP_SECONDS);
 	if (lp_control_ask(
 		    &answer, args->words[0],
 		    json_pack("{s:s, s:I}", "cmd", "flush", "timeout_ms", (json_int_t)timeout_ms),

@@ -180,11 +180,8 @@ int lp_cmd_history(const struct lp_args *args)
 	json_t *session;
 	int missing;
 
-	if (lines && (lp_parse_count(lines, LP_WIRE_REVISIONS_MAX, &h.most) < 0 || h.most == 0)) {
-		(void)lp_out_fail(args->json, "history: '%s' is no number from 1 to %d", lines,
-				  LP_WIRE_REVISIONS_MAX);
-		return LP_EXIT_USAGE;
-	}
+	if (lines && (lp_parse_count(lines, LP_WIRE_REVISIONS_MAX, &h.most) < 0 || h.most == 0))
+		return lp_out_misuse(args, "lines", "number from 1 to %d", LP_WIRE_REVISIONS_MAX);
 	if (lp_observer_find(&target, &session, args->words[0], lp_arg(args, "secret-file"), &err) <
 	    0)
 		return lp_out_fail(args->json, "%s", err.msg);

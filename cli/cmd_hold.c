@@ -70,12 +70,8 @@ int lp_cmd_hold(const struct lp_args *args)
 	struct lp_buf who;
 	int r;
 
-	if (seconds && (lp_parse_seconds(seconds, &for_ms) < 0 || for_ms == 0)) {
-		(void)lp_out_fail(args->json,
-				  "hold: '%s' is no number of seconds (more than 0, at most 86400)",
-				  seconds);
-		return LP_EXIT_USAGE;
-	}
+	if (seconds && (lp_parse_seconds(seconds, &for_ms) < 0 || for_ms == 0))
+		return lp_out_misuse(args, "for", LP_SECONDS_NOT_0);
 	name_holder(args, &who);
 	r = lp_control_ask_open(&answer, &session, app,
 				json_pack("{s:s, s:o, s:I, s:b}", "cmd", "hold", "who",

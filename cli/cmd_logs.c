@@ -70,12 +70,8 @@ int lp_cmd_logs(const struct lp_args *args)
 	json_t *session;
 	int missing;
 
-	if (lp_arg(args, "lines") &&
-	    lp_parse_count(lp_arg(args, "lines"), MAX_LINES, &l.lines) < 0) {
-		(void)lp_out_fail(args->json, "logs: '%s' is no number of lines (0 to %d)",
-				  lp_arg(args, "lines"), MAX_LINES);
-		return LP_EXIT_USAGE;
-	}
+	if (lp_arg(args, "lines") && lp_parse_count(lp_arg(args, "lines"), MAX_LINES, &l.lines) < 0)
+		return lp_out_misuse(args, "lines", "number of lines (0 to %d)", MAX_LINES);
 	if (lp_observer_find(&target, &session, args->words[0], lp_arg(args, "secret-file"), &err) <
 	    0)
 		return lp_out_fail(args->json, "%s", err.msg);

@@ -30,11 +30,10 @@ int lp_cmd_open(const struct lp_args *args)
 	struct lp_err err = {0};
 	json_t *session, *links = json_array();
 
-	if (lp_arg(args, "for") && lp_parse_seconds(lp_arg(args, "for"), &for_ms) < 0) {
+	if (lp_arg(args, "for") &&
+	    (lp_parse_seconds(lp_arg(args, "for"), &for_ms) < 0 || for_ms == 0)) {
 		json_decref(links);
-		(void)lp_out_fail(args->json, "open: '%s' is no number of seconds (0 to 86400)",
-				  lp_arg(args, "for"));
-		return LP_EXIT_USAGE;
+		return lp_out_misuse(args, "for", LP_SECONDS_NOT_0);
 	}
 	if (lp_observer_find(&target, &session, args->words[0], lp_arg(args, "secret-file"), &err) <
 	    0) {

@@ -67,7 +67,7 @@ static bool on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg
 	lp_bytes_text(&msg->u.failed.error, error, sizeof(error));
 	(void)lp_out_fail(r->args->json, "%s: %s: %s", r->args->words[0],
 			  lp_wire_stage_name(msg->u.failed.stage), error);
-	(void)fwrite(msg->u.failed.excerpt.p, 1, msg->u.failed.excerpt.len, stderr);
+	lp_out_excerpt(msg->u.failed.excerpt.p, msg->u.failed.excerpt.len);
 	r->failed = true;
 	return true;
 }
@@ -92,11 +92,8 @@ int lp_cmd_restart(const struct lp_args *args)
 	json_t *session;
 	int missing;
 
-	if (lp_arg(args, "timeout") && lp_parse_seconds(lp_arg(args, "timeout"), &timeout_ms) < 0) {
-		(void)lp_out_fail(args->json, "restart: '%s' is no number of seconds (0 to 86400)",
-				  lp_arg(args, "timeout"));
-		return LP_EXIT_USAGE;
-	}
+	if (lp_arg(args, "timeout") && lp_parse_seconds(lp_arg(args, "timeout"), &timeout_ms) < 0)
+		return lp_out_misuse(args, "timeout", LP_SECONDS);
 	if (lp_observer_find(&target, &session, args->words[0], lp_arg(args, "secret-file"), &err) <
 	    0)
 		return lp_out_fail(args->json, "%s", err.msg);

@@ -83,8 +83,7 @@ static bool on_failed(struct rollback *r, const struct lp_msg_failed *m)
 	lp_bytes_text(&m->error, error, sizeof(error));
 	(void)lp_out_fail(r->args->json, "%s: %s: %s", r->args->words[0],
 			  lp_wire_stage_name(m->stage), error);
-	if (m->excerpt.len > 0)
-		(void)fwrite(m->excerpt.p, 1, m->excerpt.len, stderr);
+	lp_out_excerpt(m->excerpt.p, m->excerpt.len);
 	r->failed = true;
 	return true;
 }
@@ -155,7 +154,7 @@ int lp_cmd_rollback(const struct lp_args *args)
 	int status;
 
 	if (timeout && lp_parse_seconds(timeout, &timeout_ms) < 0)
-		return usage(args, "number of seconds (0 to 86400)", timeout);
+		return lp_out_misuse(args, "timeout", LP_SECONDS);
 	if (args->n_words > 1 &&
 	    (lp_parse_count(args->words[1], INT64_MAX, &r.revision) < 0 || r.revision == 0))
 		return usage(args, "number of a revision", args->words[1]);

@@ -59,6 +59,9 @@ int lp_args_parse(struct lp_args *out, const struct lp_command *command, int arg
  * value and was not given has that of its variable: LIVEPUSH_TIMEOUT for --timeout. */
 const char *lp_arg(const struct lp_args *args, const char *name);
 
+/* Whether the option stands on the command line itself. */
+bool lp_arg_is_given(const struct lp_args *args, const char *name);
+
 /* Prints the help of one command to stdout. */
 void lp_command_help(const struct lp_command *command);
 

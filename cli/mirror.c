@@ -192,8 +192,7 @@ static bool read_seconds(const struct lp_mirror *m, const char *option, uint32_t
 
 	if (!value || lp_parse_seconds(value, out_ms) == 0)
 		return true;
-	(void)lp_out_fail(m->json, "%s: '%s' is no number of seconds (0 to 86400)",
-			  m->args->command->name, value);
+	(void)lp_out_misuse(m->args, option, LP_SECONDS);
 	return false;
 }
 
@@ -208,9 +207,8 @@ static bool read_options(struct lp_mirror *m)
 	m->verify_timeout_ms = LP_VERIFY_DEFAULT_MS;
 	m->guard.allowed = lp_arg(m->args, "allow-mass-delete");
 	if (rate && lp_parse_rate(rate, &m->rate) < 0) {
-		(void)lp_out_fail(
-			m->json, "%s: '%s' is no rate: bytes a second, from 1k on, like 500k or 2M",
-			m->args->command->name, rate);
+		(void)lp_out_misuse(m->args, "max-rate",
+				    "rate: bytes a second, from 1k on, like 500k or 2M");
 		return false;
 	}
 	return read_seconds(m, "sync-timeout", &m->sync_timeout_ms) &&

@@ -59,6 +59,7 @@ enum lp_check {
 	LP_CHECK_MENDING, /* trees are compared and made equal */
 	LP_CHECK_EQUAL,
 	LP_CHECK_MENDED,
+	LP_CHECK_BEHIND, /* on purpose; it is left so */
 	LP_CHECK_FAILED,
 	LP_CHECK_COUNT_,
 };
@@ -101,6 +102,7 @@ struct lp_mirror {
 	bool pump_posted;
 	bool draining; /* inotify's events are being noted */
 	bool held_said;
+	bool differed;    /* push: a change was printed */
 	bool sync;        /* mount: fsync and close wait for the instances */
 	bool sync_errors; /* and fail when that takes too long */
 	uint32_t sync_timeout_ms;

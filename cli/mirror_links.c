@@ -66,6 +66,7 @@ static void print_change(struct lp_mirror *m, const struct lp_op *op, const char
 {
 	const char *what = op->kind == LP_OP_DELETE ? "DEL" : op->is_new ? "NEW" : "MOD";
 
+	m->differed = true;
 	if (m->json)
 		(void)lp_out_json(json_pack("{s:s, s:s, s:o, s:s*}", "event", "change", "change",
 					    what, "path", lp_out_text(op->path, strlen(op->path)),
@@ -89,6 +90,8 @@ static void push_done(struct lp_mirror *m, unsigned instance, int exit_status)
 					    m->app, "revision",
 					    (json_int_t)lp_workspace_revision(m->ws), "dry_run",
 					    lp_arg(m->args, "dry-run") != NULL));
+	else if (m->exit_status == LP_EXIT_OK && !m->differed)
+		lp_out_say("%s is equal already", m->app);
 	lp_mirror_end(m, m->exit_status);
 }
 
@@ -156,6 +159,7 @@ static void on_caught_up(void *ctx, struct lp_link *link)
 /* The first time that all instances have come to an end, good or bad. */
 static void check_ready(struct lp_mirror *m)
 {
+	const char *at;
 	char *url;
 
 	for (size_t i = 0; i < lp_fleet_size(m->fleet); i++) {
@@ -168,8 +172,9 @@ static void check_ready(struct lp_mirror *m)
 	m->ready = true;
 	if (!lp_mirror_stays(m))
 		return;
+	at = lp_arg(m->args, "at");
 	url = lp_target_http_url(lp_link_url(lp_fleet_link(m->fleet, 0)));
-	lp_report_ready(m->report, url, m->dir, lp_workspace_revision(m->ws));
+	lp_report_ready(m->report, url, m->mount && at ? at : m->dir, lp_workspace_revision(m->ws));
 	free(url);
 }
 

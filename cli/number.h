@@ -6,6 +6,10 @@
 
 #include <stdint.h>
 
+/* What the words of a usage error call such a number. */
+#define LP_SECONDS       "number of seconds (0 to 86400)"
+#define LP_SECONDS_NOT_0 "number of seconds (more than 0, at most 86400)"
+
 /* "30" or "0.5" seconds, at most a day, into milliseconds. Returns 0 or -EINVAL. */
 int lp_parse_seconds(const char *text, uint32_t *out_ms) LP_MUST_USE;
 

@@ -3,6 +3,8 @@
 
 #include "cli/command.h"
 #include "common/base/lp_buf.h"
+#include "common/base/lp_env.h"
+#include "common/base/lp_mem.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -96,6 +98,30 @@ int lp_out_fail(bool json, const char *fmt, ...)
 		(void)lp_out_json(json_pack("{s:s, s:o}", "event", "error", "error",
 					    lp_out_text(text, strlen(text))));
 	return LP_EXIT_FAILED;
+}
+
+int lp_out_misuse(const struct lp_args *args, const char *option, const char *what, ...)
+{
+	char text[128];
+	va_list ap;
+	LP_AUTO_FREE char *variable = lp_env_name(option);
+	bool given = lp_arg_is_given(args, option);
+
+	va_start(ap, what);
+	(void)vsnprintf(text, sizeof(text), what, ap); /* NOLINT(clang-analyzer-valist*) */
+	va_end(ap);
+	(void)lp_out_fail(args->json, "%s: '%s'%s%s is no %s", args->command->name,
+			  lp_arg(args, option), given ? "" : " in ", given ? "" : variable, text);
+	return LP_EXIT_USAGE;
+}
+
+void lp_out_excerpt(const void *text, size_t len)
+{
+	if (len == 0)
+		return;
+	(void)fwrite(text, 1, len, stderr);
+	if (((const char *)text)[len - 1] != '\n')
+		(void)fputc('\n', stderr);
 }
 
 void lp_out_say(const char *fmt, ...)

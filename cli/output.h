@@ -25,6 +25,16 @@ const char *lp_json_text(const json_t *o, const char *key);
  * Returns LP_EXIT_FAILED. */
 int lp_out_fail(bool json, const char *fmt, ...) LP_PRINTF(2, 3);
 
+struct lp_args;
+
+/* Says that the value of the option is no `what`, and which variable it comes from when it is not
+ * on the command line. Returns LP_EXIT_USAGE. */
+int lp_out_misuse(const struct lp_args *args, const char *option, const char *what, ...)
+	LP_PRINTF(3, 4);
+
+/* The end of an app's output on stderr, in whole lines. */
+void lp_out_excerpt(const void *text, size_t len);
+
 /* A line of talk on stderr. */
 void lp_out_say(const char *fmt, ...) LP_PRINTF(1, 2);
 

@@ -170,6 +170,11 @@ static void on_settled(struct lp_report *r, struct instance *in, uint64_t revisi
 		return;
 	lp_out_ms(applied_us, applied_ms);
 	lp_out_ms(restart_us, restart_ms);
+	if (files == 0) {
+		lp_out_say("%s✓%s %s restarted %s ms", lp_out_colour(LP_GREEN),
+			   lp_out_colour(LP_PLAIN), r->app, restart_ms);
+		return;
+	}
 	lp_out_say("%s✓%s %llu file%s → %s  %s ms%s%s%s", lp_out_colour(LP_GREEN),
 		   lp_out_colour(LP_PLAIN), (unsigned long long)files, files == 1 ? "" : "s",
 		   r->app, applied_ms, restart_us ? ", restarted " : "",
@@ -247,10 +252,7 @@ static void on_failed(struct lp_report *r, struct instance *in, const struct lp_
 		   stage, in->error, cause_of(f, cause));
 	if (r->follows)
 		return;
-	if (f->excerpt.len > 0)
-		(void)fwrite(f->excerpt.p, 1, f->excerpt.len, stderr);
-	if (f->excerpt.len > 0 && f->excerpt.p[f->excerpt.len - 1] != '\n')
-		(void)fputc('\n', stderr);
+	lp_out_excerpt(f->excerpt.p, f->excerpt.len);
 }
 
 /* The stream of one instance that a line is of. */

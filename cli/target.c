@@ -48,24 +48,44 @@ static bool is_url(const char *app)
 	return strncmp(app, "ws://", 5) == 0 || strncmp(app, "wss://", 6) == 0;
 }
 
+/* People write what they see in the browser. */
+static int refuse_url(const char *app, struct lp_err *err)
+{
+	bool tls = strncmp(app, "https://", 8) == 0;
+
+	if (!tls && strncmp(app, "http://", 7) != 0)
+		return lp_err_say(err, EINVAL, "%s: not a ws:// or wss:// address", app);
+	return lp_err_say(err, EINVAL, "%s: write %s://%s", app, tls ? "wss" : "ws",
+			  strstr(app, "://") + 3);
+}
+
+/* What the variable says; an empty one says nothing. */
+static const char *variable(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && value[0] ? value : NULL;
+}
+
 static int find_secret(struct lp_target *t, const struct lp_conf_target *conf,
 		       const char *secret_file, struct lp_err *err)
 {
-	const char *name = conf && conf->secret_env && !getenv("LIVEPUSH_SECRET")
-				   ? conf->secret_env
-				   : "LIVEPUSH_SECRET";
-	const char *fault;
+	const char *name = "LIVEPUSH_SECRET", *given = variable(name), *fault;
 	int r;
 
 	/* Flags over variables over the file. */
-	if (!secret_file && conf && !getenv("LIVEPUSH_SECRET"))
+	if (!given && conf && conf->secret_env) {
+		name = conf->secret_env;
+		given = variable(name);
+	} else if (!given && conf && !secret_file) {
 		secret_file = conf->secret_file;
+	}
 	if (secret_file) {
 		r = lp_secret_read(&t->secret, secret_file, err);
 		if (r < 0)
 			return r;
-	} else if (getenv(name)) {
-		t->secret = lp_xstrdup(getenv(name));
+	} else if (given) {
+		t->secret = lp_xstrdup(given);
 	} else {
 		return lp_err_say(err, ENOKEY,
 				  "%s: no secret: set %s or give --secret-file; it must be the one "
@@ -73,7 +93,8 @@ static int find_secret(struct lp_target *t, const struct lp_conf_target *conf,
 				  t->app, name);
 	}
 	fault = lp_secret_fault(t->secret);
-	return fault ? lp_err_say(err, EINVAL, "%s: the secret cannot be used: %s", t->app, fault)
+	return fault ? lp_err_say(err, EINVAL, "%s: the secret in %s cannot be used: %s", t->app,
+				  secret_file ? secret_file : name, fault)
 		     : 0;
 }
 
@@ -116,7 +137,9 @@ int lp_target_resolve(struct lp_target *out, const struct lp_conf *conf, const c
 	int r;
 
 	*out = (struct lp_target){.app = lp_xstrdup(app)};
-	if (is_url(app)) {
+	if (!is_url(app) && strstr(app, "://")) {
+		r = refuse_url(app, err);
+	} else if (is_url(app)) {
 		add_url(out, app);
 		r = find_secret(out, NULL, secret_file, err);
 	} else if (target) {

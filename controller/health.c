@@ -166,9 +166,14 @@ static void on_status(struct lp_health *h, int status)
 		return;
 	}
 	if (status < h->conf.status_min || status > h->conf.status_max) {
-		(void)snprintf(h->why, sizeof(h->why),
-			       "it answers with status %d (wanted: %d to %d)", status,
-			       h->conf.status_min, h->conf.status_max);
+		size_t len = (size_t)snprintf(h->why, sizeof(h->why),
+					      "it answers with status %d (wanted: %d", status,
+					      h->conf.status_min);
+
+		if (h->conf.status_max != h->conf.status_min)
+			len += (size_t)snprintf(h->why + len, sizeof(h->why) - len, " to %d",
+						h->conf.status_max);
+		(void)snprintf(h->why + len, sizeof(h->why) - len, ")");
 		retry(h);
 		return;
 	}

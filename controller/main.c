@@ -200,8 +200,12 @@ static int read_secret(struct args *a)
 		explicit_bzero(env, strlen(env));
 	(void)unsetenv("LIVEPUSH_SECRET");
 	fault = a->secret ? lp_secret_fault(a->secret) : NULL;
-	if (fault)
-		return complain(a, fault, "the secret cannot be used: ");
+	if (fault) {
+		(void)fprintf(stderr, "livepush-controller: the secret in %s cannot be used: %s\n",
+			      a->secret_file ? a->secret_file : "LIVEPUSH_SECRET", fault);
+		a->exit_status = EXIT_USAGE;
+		return -1;
+	}
 	a->opts.secret = a->secret;
 	return 0;
 }

@@ -7,13 +7,19 @@
 #include <ctype.h>
 #include <stdlib.h>
 
-char *lp_env_option(const char *name)
+char *lp_env_name(const char *name)
 {
-	LP_AUTO_FREE char *variable = lp_xasprintf("LIVEPUSH_%s", name);
-	char *value;
+	char *variable = lp_xasprintf("LIVEPUSH_%s", name);
 
 	for (char *p = variable; *p; p++)
 		*p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
-	value = getenv(variable);
+	return variable;
+}
+
+char *lp_env_option(const char *name)
+{
+	LP_AUTO_FREE char *variable = lp_env_name(name);
+	char *value = getenv(variable);
+
 	return value && value[0] ? value : NULL;
 }

@@ -7,4 +7,7 @@
  * from the environment. */
 char *lp_env_option(const char *name);
 
+/* The name of that variable. Owned by the caller. */
+char *lp_env_name(const char *name);
+
 #endif

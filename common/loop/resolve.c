@@ -56,7 +56,8 @@ static void *run(void *arg)
 		freeaddrinfo(list);
 	}
 	if (r->addrs.n == 0)
-		r->fault = gai_strerror(e == 0 ? EAI_NONAME : e);
+		r->fault = e == 0 || e == EAI_NONAME ? "no such host; is the address right?"
+						     : gai_strerror(e);
 	if (write(r->fd, &one, sizeof(one)) < 0)
 		abort(); /* an eventfd that was never raised takes it */
 	unref(r);

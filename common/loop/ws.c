@@ -191,6 +191,8 @@ void lp_ws_free(struct lp_ws *ws)
 	lp_buf_finish(&ws->rx);
 	free(ws->forwarded_for);
 	free(ws->pins);
+	free(ws->where);
+	free(ws->cause);
 	free(ws);
 }
 
@@ -249,6 +251,8 @@ void lp_ws_gone(struct lp_ws *ws, const char *reason)
 	if (ws->reported)
 		return;
 	ws->reported = true;
+	if (ws->cause)
+		reason = ws->cause;
 	ws->ops->on_close(ws, ws->close_reason[0] ? ws->close_reason : reason);
 	lp_ws_free(ws);
 }
@@ -301,14 +305,8 @@ static int on_client_event(struct lp_ws *ws, struct lws *wsi, enum lws_callback_
 	case LWS_CALLBACK_CLIENT_WRITEABLE:
 		return lp_ws_writable(ws);
 	case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
-		if (in && len > 14 && memcmp(in, "connect SSL err", 15) == 0)
-			(void)lws_snprintf(
-				ws->close_reason, sizeof(ws->close_reason),
-				"TLS failed: the certificate is not for this host, or its "
-				"authority is unknown (--ca, or ca: in livepush.yml)");
-		else if (in && len > 0 && !ws->close_reason[0])
-			(void)lws_snprintf(ws->close_reason, sizeof(ws->close_reason), "%.*s",
-					   (int)len, (const char *)in);
+		if (in && len > 0)
+			lp_ws_explain(ws, wsi, in, len);
 		/* May come from inside lws_client_connect_via_info, where nobody expects a call. */
 		if (!ws->wsi && !ws->reported) {
 			ws->reported = true;
@@ -400,6 +398,7 @@ static int connect_parsed(struct lp_ws_host *host, struct lp_ws *ws, char *url,
 	tls = strcmp(scheme, "wss") == 0;
 	full_path = path[0] && strcmp(path, "/") != 0 ? lp_xasprintf("/%s", path)
 						      : lp_xstrdup("/_livepush/ws");
+	ws->where = lp_xasprintf(strchr(address, ':') ? "[%s]:%d" : "%s:%d", address, port);
 	info.context = host->context;
 	info.vhost = host->base;
 	if (tls) {

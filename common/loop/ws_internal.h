@@ -59,6 +59,8 @@ struct lp_ws {
 	int unread_before;   /* bytes that the peer's kernel had not taken, at the last look */
 	char *forwarded_for; /* owned */
 	char *pins;          /* owned */
+	char *where;         /* "host:port" that is connected to, owned; NULL at the server side */
+	char *cause;         /* why it did not come about, owned */
 };
 
 /* The host of the loop, made at the first call. Returns 0 or -errno. */
@@ -73,6 +75,10 @@ void lp_ws_free(struct lp_ws *ws);
 
 /* ws_pin.c. Whether the peer of a TLS connection has one of the keys, as in lp_ws_connect_opts. */
 bool lp_ws_is_pinned(struct lws *wsi, const char *pins);
+
+/* ws_cause.c. The connection did not come about: puts why, for people, into ws->cause. text: what
+ * libwebsockets says; it may be empty and has no NUL. wsi: while the answer's head is there. */
+void lp_ws_explain(struct lp_ws *ws, struct lws *wsi, const char *text, size_t len);
 
 /* ws_alive.c. It is open from now on; it was heard of; what is due is written (returns 0, or -1 to
  * close). */

@@ -51,6 +51,10 @@ class Client(e2e.Case):
             with self.subTest(url=url):
                 self.refused("push", self.source, url)
 
+    def test_the_url_of_a_browser(self):
+        self.refused("push", self.source, "http://127.0.0.1:1/x", saying=["write ws://127.0.0.1:1/x"])
+        self.refused("push", self.source, "https://h.example", saying=["write wss://h.example"])
+
     def test_the_command_does_not_exist(self):
         e2e.write(self.source / "livepush.yml", "command: [no-such-program-anywhere]\n")
         self.each(self.source, "hello", saying=["no-such-program-anywhere"], commands=("push",))
@@ -141,12 +145,25 @@ class Secrets(e2e.Case):
 
     def test_a_secret_that_is_too_short(self):
         _, port = self.controller(self.tree)
-        self.refused("push", self.source, f"ws://127.0.0.1:{port}", saying=["secret"],
-                     env={"LIVEPUSH_SECRET": "short"})
+        self.refused("push", self.source, f"ws://127.0.0.1:{port}",
+                     saying=["the secret in LIVEPUSH_SECRET"], env={"LIVEPUSH_SECRET": "short"})
         program = self.start(e2e.CONTROLLER, "--tree", self.tree, "--listen", "127.0.0.1:0",
                              env={"LIVEPUSH_SECRET": "short"})
         self.assertGreater(program.wait(), 0)
-        self.assertIn("secret", program.stderr())
+        self.assertIn("the secret in LIVEPUSH_SECRET", program.stderr())
+
+    def test_an_empty_variable_is_none(self):
+        _, port = self.controller(self.tree)
+        url = f"ws://127.0.0.1:{port}"
+        empty = {"LIVEPUSH_SECRET": ""}
+        self.refused("push", self.source, url, saying=["no secret", "LIVEPUSH_SECRET"], env=empty)
+        file = self.source / "secret"
+        e2e.write(file, "short\n")
+        e2e.write(self.source / "livepush.yml",
+                  f"ignore: secret\ntargets: {{there: {{url: {url!r}, secret_file: {str(file)!r}}}}}\n")
+        self.refused("push", self.source, "there", saying=[f"the secret in {file}"], env=empty)
+        e2e.write(file, e2e.SECRET + "\n")
+        self.succeed("push", self.source, "there", env=empty)
 
     def test_the_secret_from_a_file(self):
         file = self.dir / "secret"
@@ -236,17 +253,31 @@ class Peers(e2e.Case):
         threading.Thread(target=run, daemon=True).start()
         return listener.getsockname()[1]
 
-    def push_fails(self, port, *saying):
+    def push_fails(self, port, *saying, scheme="ws"):
         source = self.workspace({"a": "1"}) if not (self.dir / "workspace").exists() \
             else self.dir / "workspace"
-        return self.refused("push", source, f"ws://127.0.0.1:{port}", saying=saying,
+        return self.refused("push", source, f"{scheme}://127.0.0.1:{port}", saying=saying,
                             env={"LIVEPUSH_SECRET": e2e.SECRET}, timeout=90 * e2e.SLOWDOWN)
 
-    def test_not_a_websocket(self):
-        def http(connection):
+    def http(self, status):
+        """A server that answers everything with this status line's end."""
+        def answer(connection):
             connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
-        self.push_fails(self.serve(http))
+            connection.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 2\r\n\r\nhi")
+        return self.serve(answer)
+
+    def test_not_a_websocket(self):
+        self.push_fails(self.http(b"200 OK"), "HTTP status 200", "livepush-controller")
+
+    def test_an_address_that_has_to_wait(self):
+        self.push_fails(self.http(b"429 Too Many Requests"), "too many wrong attempts")
+
+    def test_nothing_listens(self):
+        port = e2e.free_port()
+        self.push_fails(port, f"nothing listens at 127.0.0.1:{port}")
+
+    def test_no_tls_where_it_is_wanted(self):
+        self.push_fails(self.http(b"400 Bad Request"), "write ws://", scheme="wss")
 
     def test_garbage_instead_of_http(self):
         def garbage(connection):

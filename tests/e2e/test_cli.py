@@ -78,6 +78,18 @@ class Misuse(e2e.Case):
             with self.subTest(value=value):
                 self.refused("flush", "--timeout", value, "app", saying=["seconds"], status=2)
 
+    def test_values_of_variables_that_are_none(self):
+        for command in ("flush", "restart", "rollback", "verify"):
+            with self.subTest(command=command):
+                self.refused(command, "app", saying=["seconds", "LIVEPUSH_TIMEOUT"], status=2,
+                             env={"LIVEPUSH_TIMEOUT": "soon"})
+        done = self.refused("logs", "app", saying=["LIVEPUSH_LINES"], status=2,
+                            env={"LIVEPUSH_LINES": "x"})
+        self.assertIn("number of lines", done.stderr)
+
+    def test_a_link_that_is_never_good(self):
+        self.refused("open", "--for", "0", "app", saying=["seconds"], status=2)
+
     def test_rates_that_are_none(self):
         for value in ("x", "-1", "", "10", "5G", "1e99", "0x1000"):
             with self.subTest(value=value):

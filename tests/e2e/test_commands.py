@@ -68,6 +68,19 @@ class Running(e2e.Case):
         e2e.write(self.source / "app.py", APP)
         self.succeed("flush", "web")
 
+    def test_flush_after_a_repair_forgets_the_failure(self):
+        config = self.source / "livepush.yml"
+        for number in range(10):
+            e2e.write(config, CONFIG + "bogus: 1\n")
+            self.refused("flush", "web", saying=["bogus"])
+            # What is still being written keeps the repair from having a revision for a moment.
+            with open(self.source / "scratch", "w", encoding="utf-8") as scratch:
+                scratch.write(str(number))
+                scratch.flush()
+                e2e.write(self.source / "new", CONFIG)
+                os.rename(self.source / "new", config)
+                self.succeed("flush", "web")
+
     def test_flush_never_hangs_when_the_instance_is_gone(self):
         os.kill(self.controller_pid(), signal.SIGSTOP)
         self.addCleanup(self._continue, self.controller_pid())
@@ -242,6 +255,7 @@ class Push(e2e.Case):
 
         changes, _ = self.push()
         self.assertEqual(changes, [])
+        self.assertIn("equal already", self.succeed("push", self.source, self.url).stderr)
 
     def test_a_dry_run_changes_nothing(self):
         changes, _ = self.push("--dry-run")
@@ -455,7 +469,7 @@ class ManyInstances(e2e.Case):
     def test_doctor_looks_at_the_targets(self):
         text = self.livepush("doctor", cwd=self.source).stdout
         self.assertIn("two: 2 of 2 instances answer", text)
-        self.assertRegex(text, r"\d+ watches needed, \d+ in use, \d+ allowed")
+        self.assertRegex(text, r"\d+ watch(es)? needed, \d+ in use, \d+ allowed")
 
 
 class Options(e2e.Case):
