@@ -1,5 +1,5 @@
 /* tests/unit/proxy/test_bodies.c: bodies of any size, both ways, and slow readers. */
-#include "harness.h"
+#include "harness_pair.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,26 +18,6 @@
 #define KERNEL_BY                                                                                  \
 	((size_t)24 << 20) /* more than the kernel keeps in the sockets of one exchange            \
 			    */
-
-static struct up up;
-static struct rig rig;
-
-static int set_up(void **state)
-{
-	(void)state;
-	up_start(&up, "one", NULL);
-	rig_start(&rig, NULL);
-	rig_forward(&rig, 1, &up);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	rig_stop(&rig);
-	up_stop(&up);
-	return 0;
-}
 
 static void pause_ms(long ms)
 {
@@ -311,21 +291,23 @@ static void half_close__still_gets_the_response(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(download__waits_for_a_slow_reader, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(upload__waits_for_a_slow_reader, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(upload__arrives_whole, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(expect__is_the_upstreams_to_answer, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(expect__may_be_answered_without_the_body, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(upload__refused_early_shows_the_answer, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(upload__broken_chunks_end_it, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(upload__ends_with_a_client_that_goes, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(half_close__still_gets_the_response, set_up,
-						tear_down),
+		cmocka_unit_test_setup_teardown(download__waits_for_a_slow_reader, pair_set_up,
+						pair_tear_down),
+		cmocka_unit_test_setup_teardown(upload__waits_for_a_slow_reader, pair_set_up,
+						pair_tear_down),
+		cmocka_unit_test_setup_teardown(upload__arrives_whole, pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(expect__is_the_upstreams_to_answer, pair_set_up,
+						pair_tear_down),
+		cmocka_unit_test_setup_teardown(expect__may_be_answered_without_the_body,
+						pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(upload__refused_early_shows_the_answer, pair_set_up,
+						pair_tear_down),
+		cmocka_unit_test_setup_teardown(upload__broken_chunks_end_it, pair_set_up,
+						pair_tear_down),
+		cmocka_unit_test_setup_teardown(upload__ends_with_a_client_that_goes, pair_set_up,
+						pair_tear_down),
+		cmocka_unit_test_setup_teardown(half_close__still_gets_the_response, pair_set_up,
+						pair_tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

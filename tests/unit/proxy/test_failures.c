@@ -1,5 +1,5 @@
 /* tests/unit/proxy/test_failures.c: bad requests, bad upstreams, and no descriptors left. */
-#include "harness.h"
+#include "harness_pair.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,26 +15,6 @@
 #include <unistd.h>
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: test\r\n\r\n"
-
-static struct up up;
-static struct rig rig;
-
-static int set_up(void **state)
-{
-	(void)state;
-	up_start(&up, "one", NULL);
-	rig_start(&rig, NULL);
-	rig_forward(&rig, 1, &up);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	rig_stop(&rig);
-	up_stop(&up);
-	return 0;
-}
 
 static void bad_requests__are_refused_and_never_forwarded(void **state)
 {
@@ -408,26 +388,27 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(bad_requests__are_refused_and_never_forwarded,
-						set_up, tear_down),
-		cmocka_unit_test_setup_teardown(limits__bound_head_and_waiting, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(max_conns__makes_the_others_wait, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(upstream__that_refuses_gives_502, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(upstream__that_does_not_accept_times_out, set_up,
-						tear_down),
+						pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(limits__bound_head_and_waiting, pair_set_up,
+						pair_tear_down),
+		cmocka_unit_test_setup_teardown(max_conns__makes_the_others_wait, pair_set_up,
+						pair_tear_down),
+		cmocka_unit_test_setup_teardown(upstream__that_refuses_gives_502, pair_set_up,
+						pair_tear_down),
+		cmocka_unit_test_setup_teardown(upstream__that_does_not_accept_times_out,
+						pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(upstream__with_a_full_unix_queue_is_tried_again,
-						set_up, tear_down),
-		cmocka_unit_test_setup_teardown(upstream__that_misbehaves_gives_502, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(upstream__that_ends_early_ends_the_client, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(retry__never_runs_a_request_twice, set_up,
-						tear_down),
+						pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(upstream__that_misbehaves_gives_502, pair_set_up,
+						pair_tear_down),
+		cmocka_unit_test_setup_teardown(upstream__that_ends_early_ends_the_client,
+						pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(retry__never_runs_a_request_twice, pair_set_up,
+						pair_tear_down),
 		cmocka_unit_test_setup_teardown(retry__hides_connections_that_the_upstream_closed,
-						set_up, tear_down),
-		cmocka_unit_test_setup_teardown(descriptors__run_out_without_harm, set_up,
-						tear_down),
+						pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(descriptors__run_out_without_harm, pair_set_up,
+						pair_tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

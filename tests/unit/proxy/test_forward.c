@@ -1,5 +1,5 @@
 /* tests/unit/proxy/test_forward.c: single and pipelined requests over real sockets. */
-#include "harness.h"
+#include "harness_pair.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,26 +11,6 @@
 #include <unistd.h>
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: test\r\n\r\n"
-
-static struct up up;
-static struct rig rig;
-
-static int set_up(void **state)
-{
-	(void)state;
-	up_start(&up, "one", NULL);
-	rig_start(&rig, NULL);
-	rig_forward(&rig, 1, &up);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	rig_stop(&rig);
-	up_stop(&up);
-	return 0;
-}
 
 static void forward__reuses_both_connections(void **state)
 {
@@ -319,26 +299,29 @@ static void stats__count(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(forward__reuses_both_connections, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(forward__passes_the_head_on, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(forward__reuses_both_connections, pair_set_up,
+						pair_tear_down),
+		cmocka_unit_test_setup_teardown(forward__passes_the_head_on, pair_set_up,
+						pair_tear_down),
 		cmocka_unit_test_setup_teardown(forward__answers_pipelined_requests_in_order,
-						set_up, tear_down),
+						pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(forward__reads_a_head_that_comes_byte_by_byte,
-						set_up, tear_down),
-		cmocka_unit_test_setup_teardown(forward__closes_when_asked, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(forward__keeps_http_1_0_alive_when_asked, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(forward__reframes_for_the_client, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(forward__reaches_unix_sockets, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(forward__answers_404_where_no_route_matches, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(forward__listens_on_a_unix_socket, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(create__names_the_address_in_use, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(stats__count, set_up, tear_down),
+						pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(forward__closes_when_asked, pair_set_up,
+						pair_tear_down),
+		cmocka_unit_test_setup_teardown(forward__keeps_http_1_0_alive_when_asked,
+						pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(forward__reframes_for_the_client, pair_set_up,
+						pair_tear_down),
+		cmocka_unit_test_setup_teardown(forward__reaches_unix_sockets, pair_set_up,
+						pair_tear_down),
+		cmocka_unit_test_setup_teardown(forward__answers_404_where_no_route_matches,
+						pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(forward__listens_on_a_unix_socket, pair_set_up,
+						pair_tear_down),
+		cmocka_unit_test_setup_teardown(create__names_the_address_in_use, pair_set_up,
+						pair_tear_down),
+		cmocka_unit_test_setup_teardown(stats__count, pair_set_up, pair_tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

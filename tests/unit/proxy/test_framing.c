@@ -1,8 +1,8 @@
 /* tests/unit/proxy/test_framing.c: raw requests and their exact outcome, each sent at once and byte
  * by byte: where a message ends, what is refused, and that nothing is smuggled past. */
 #include "framing_cases.h"
-#include "harness.h"
 #include "harness_io.h"
+#include "harness_pair.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,26 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-static struct up up;
-static struct rig rig;
-
-static int set_up(void **state)
-{
-	(void)state;
-	up_start(&up, "one", NULL);
-	rig_start(&rig, NULL);
-	rig_forward(&rig, 1, &up);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	rig_stop(&rig);
-	up_stop(&up);
-	return 0;
-}
 
 /* Sends the request; the proxy may have closed before its end. */
 static void send_case(int fd, const struct framing_case *c, bool in_bytes)
@@ -125,7 +105,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(framing__has_one_outcome_however_the_bytes_come,
-						set_up, tear_down),
+						pair_set_up, pair_tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

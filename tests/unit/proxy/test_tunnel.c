@@ -1,5 +1,5 @@
 /* tests/unit/proxy/test_tunnel.c: upgraded connections. */
-#include "harness.h"
+#include "harness_pair.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,26 +10,6 @@
 #include <unistd.h>
 
 #define UPGRADE "GET /upgrade HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
-
-static struct up up;
-static struct rig rig;
-
-static int set_up(void **state)
-{
-	(void)state;
-	up_start(&up, "one", NULL);
-	rig_start(&rig, NULL);
-	rig_forward(&rig, 1, &up);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	rig_stop(&rig);
-	up_stop(&up);
-	return 0;
-}
 
 /* An open tunnel; `early` follows the request at once. */
 static int open_tunnel(const char *early)
@@ -152,16 +132,17 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(tunnel__passes_bytes_and_keeps_the_half_close,
-						set_up, tear_down),
-		cmocka_unit_test_setup_teardown(tunnel__carries_a_large_stream_both_ways, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(tunnel__ends_when_the_client_breaks_off, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(tunnel__ends_when_the_upstream_breaks_off, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(tunnel__needs_the_client_to_ask, set_up, tear_down),
+						pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(tunnel__carries_a_large_stream_both_ways,
+						pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(tunnel__ends_when_the_client_breaks_off,
+						pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(tunnel__ends_when_the_upstream_breaks_off,
+						pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(tunnel__needs_the_client_to_ask, pair_set_up,
+						pair_tear_down),
 		cmocka_unit_test_setup_teardown(upgrade__that_is_declined_is_a_plain_response,
-						set_up, tear_down),
+						pair_set_up, pair_tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
