@@ -300,12 +300,14 @@ class HealthCommand(e2e.Case):
 
 
 class Canary(e2e.Case):
-    def test_the_others_get_what_came_to_serve_on_the_first(self):
-        trees = [self.dir / f"tree{number}" for number in range(3)]
+    def fleet(self, count):
+        """Starts instances of the app "shop" and a session for them: the trees, the controllers and
+        their ports, the workspace, the session."""
+        trees = [self.dir / f"tree{number}" for number in range(count)]
         for tree in trees:
             tree.mkdir()
-        ports = [self.controller(tree)[1] for tree in trees]
-        urls = "".join(f"      - ws://127.0.0.1:{port}\n" for port in ports)
+        programs = [self.controller(tree) for tree in trees]
+        urls = "".join(f"      - ws://127.0.0.1:{port}\n" for _, port in programs)
         source = self.workspace({
             "app.py": APP,
             "livepush.yml": CONFIG + "canary: true\ntargets:\n  shop:\n    secret_env: SHOP\n"
@@ -313,12 +315,16 @@ class Canary(e2e.Case):
         watch = self.start(e2e.LIVEPUSH, "watch", "--json", source, "shop",
                            env={"SHOP": e2e.SECRET}, cwd=source)
         watch.wait_event("ready")
+        return trees, programs, source, watch
 
-        def serve(version):
-            return all(version in (e2e.body_of(f"http://127.0.0.1:{port}") or "")
-                       for port in ports)
+    @staticmethod
+    def serve(programs, version):
+        return all(version in (e2e.body_of(f"http://127.0.0.1:{port}") or "")
+                   for _, port in programs)
 
-        e2e.wait_for(lambda: serve("one"), what="the first version on all")
+    def test_the_others_get_what_came_to_serve_on_the_first(self):
+        trees, programs, source, watch = self.fleet(3)
+        e2e.wait_for(lambda: self.serve(programs, "one"), what="the first version on all")
         first = [e["instance"] for e in watch.events if e["event"] == "restarted"]
         self.assertEqual(len(set(first)), 3)
         # One that fails reaches the first alone, and leaves it.
@@ -333,7 +339,7 @@ class Canary(e2e.Case):
                          {failed["instance"]})
         for tree in trees:
             self.assertEqual((tree / "app.py").read_text(), APP)
-        self.assertTrue(serve("one"))
+        self.assertTrue(self.serve(programs, "one"))
         # Verify does not bring it to them, either.
         done = self.livepush("verify", "--json", "shop", cwd=source)
         answers = [json.loads(line) for line in done.stdout.splitlines()]
@@ -345,7 +351,7 @@ class Canary(e2e.Case):
         # One that is good reaches all of them, the first one first.
         since = watch.mark()
         e2e.write(source / "app.py", APP.replace('"one"', '"two"'))
-        e2e.wait_for(lambda: serve("two"), what="the second version on all")
+        e2e.wait_for(lambda: self.serve(programs, "two"), what="the second version on all")
         self.succeed("flush", "shop")
         events = [e for e in watch.events[since:] if e["event"] in ("applied", "restarted")]
         self.assertEqual([e["instance"] for e in events[:2]], [failed["instance"]] * 2)
@@ -353,29 +359,13 @@ class Canary(e2e.Case):
             e2e.wait_equal(source, tree, leave_out={".livepush"})
 
     def test_one_that_is_away_after_going_back_gets_the_next_save(self):
-        trees = [self.dir / f"tree{number}" for number in range(2)]
-        for tree in trees:
-            tree.mkdir()
-        programs = [self.controller(tree) for tree in trees]
-        urls = "".join(f"      - ws://127.0.0.1:{port}\n" for _, port in programs)
-        source = self.workspace({
-            "app.py": APP,
-            "livepush.yml": CONFIG + "canary: true\ntargets:\n  shop:\n    secret_env: SHOP\n"
-                            f"    urls:\n{urls}"})
-        watch = self.start(e2e.LIVEPUSH, "watch", "--json", source, "shop",
-                           env={"SHOP": e2e.SECRET}, cwd=source)
-        watch.wait_event("ready")
-
-        def serve(version):
-            return all(version in (e2e.body_of(f"http://127.0.0.1:{port}") or "")
-                       for _, port in programs)
-
-        e2e.wait_for(lambda: serve("one"), what="the first version on both")
+        trees, programs, source, watch = self.fleet(2)
+        e2e.wait_for(lambda: self.serve(programs, "one"), what="the first version on both")
         e2e.write(source / "app.py", APP.replace('"one"', '"two"'))
-        e2e.wait_for(lambda: serve("two"), what="the second version on both")
+        e2e.wait_for(lambda: self.serve(programs, "two"), what="the second version on both")
         self.succeed("flush", "shop", cwd=source)
         self.succeed("rollback", "shop", cwd=source, env={"SHOP": e2e.SECRET})
-        e2e.wait_for(lambda: serve("one"), what="the first version again")
+        e2e.wait_for(lambda: self.serve(programs, "one"), what="the first version again")
         other, port = programs[1]
         since = watch.mark()
         other.stop(signal.SIGKILL)
@@ -384,24 +374,13 @@ class Canary(e2e.Case):
         e2e.write(source / "app.py", APP.replace('"one"', '"three"'))
         watch.wait_event("restarted", since)
         programs[1] = self.controller(trees[1], port=port)
-        e2e.wait_for(lambda: serve("three"), what="the third version on both")
+        e2e.wait_for(lambda: self.serve(programs, "three"), what="the third version on both")
         self.succeed("flush", "shop", cwd=source)
         for tree in trees:
             e2e.wait_equal(source, tree, leave_out={".livepush"})
 
     def test_one_that_dies_in_the_middle_holds_up_nobody(self):
-        trees = [self.dir / f"tree{number}" for number in range(2)]
-        for tree in trees:
-            tree.mkdir()
-        programs = [self.controller(tree) for tree in trees]
-        urls = "".join(f"      - ws://127.0.0.1:{port}\n" for _, port in programs)
-        source = self.workspace({
-            "app.py": APP,
-            "livepush.yml": CONFIG + "canary: true\ntargets:\n  shop:\n    secret_env: SHOP\n"
-                            f"    urls:\n{urls}"})
-        watch = self.start(e2e.LIVEPUSH, "watch", "--json", source, "shop",
-                           env={"SHOP": e2e.SECRET}, cwd=source)
-        watch.wait_event("ready")
+        trees, programs, source, watch = self.fleet(2)
         for tree in trees:
             e2e.wait_equal(source, tree, leave_out={".livepush"})
         other, _ = programs[1]
