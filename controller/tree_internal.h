@@ -188,7 +188,6 @@ void lp_stage_dirs_finish(struct lp_tree *t);
 /* content.c: large contents that come as DATA; the one whose connection was lost. */
 int lp_stage_large(struct lp_tree *t, struct lp_staged *s, struct lp_err *err) LP_MUST_USE;
 void lp_data_end(struct lp_tree *t);
-void lp_partial_keep(struct lp_tree *t);
 void lp_partial_drop(struct lp_tree *t);
 void lp_partial_expire(struct lp_tree *t);
 

@@ -25,11 +25,6 @@ static const char *const scopes[LP_TICKET_SCOPE_COUNT_] = {
 	[LP_TICKET_RELOAD] = "reload",
 };
 
-const char *lp_ticket_scope_name(enum lp_ticket_scope scope)
-{
-	return scopes[scope];
-}
-
 static void hmac(const void *key, size_t key_len, const void *text, size_t len,
 		 uint8_t out[MAC_BYTES])
 {

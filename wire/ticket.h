@@ -23,9 +23,6 @@ enum lp_ticket_scope {
 	LP_TICKET_SCOPE_COUNT_,
 };
 
-/* The scope's name: "admin". */
-const char *lp_ticket_scope_name(enum lp_ticket_scope scope);
-
 /* Writes a ticket that is good until expiry_s. The MAC is HMAC-SHA-256 (RFC 2104) under a key that
  * is itself HMAC-SHA-256 of "livepush.v1 ticket" under the secret, over the use ("link" or
  * "cookie"), a NUL, and "EXPIRY.SCOPE". */

@@ -288,11 +288,6 @@ void lp_http_say(struct lp_http *h, int status, const char *text)
 	lp_http_answer(h, status, "text/plain; charset=utf-8", line, strlen(line));
 }
 
-bool lp_http_answered(const struct lp_http *h)
-{
-	return h->status != 0;
-}
-
 void lp_http_stream(struct lp_http *h, int status, const char *type)
 {
 	if (h->status != 0)

@@ -32,11 +32,10 @@ enum lp_http_header {
 	LP_HTTP_HEADER_COUNT_,
 };
 
-/* "GET"; the path with its escapes undone and its dots resolved; the query without '?', as it was
- * sent, "" for none; a header's value, "" for none; the body (from on_request on). Borrowed. */
+/* "GET"; the path with its escapes undone and its dots resolved; a header's value, "" for none; the
+ * body (from on_request on). Borrowed. */
 const char *lp_http_method(const struct lp_http *h);
 const char *lp_http_path(const struct lp_http *h);
-const char *lp_http_query(const struct lp_http *h);
 const char *lp_http_header(const struct lp_http *h, enum lp_http_header header);
 const struct lp_buf *lp_http_body(const struct lp_http *h);
 
@@ -53,8 +52,6 @@ void lp_http_set(struct lp_http *h, const char *name, const char *value);
 void lp_http_answer(struct lp_http *h, int status, const char *type, const void *data, size_t len);
 /* The same with a line of text. */
 void lp_http_say(struct lp_http *h, int status, const char *text);
-/* Whether it was answered, or its stream begun. */
-bool lp_http_answered(const struct lp_http *h);
 
 /* Answers with a body that has no end yet: lp_http_send as often as needed, then lp_http_end.
  * send copies. It returns 0, or -ENOBUFS when the peer does not read (over LP_HTTP_STREAM_MAX_BYTES

@@ -128,11 +128,6 @@ const char *lp_http_path(const struct lp_http *h)
 	return h->path;
 }
 
-const char *lp_http_query(const struct lp_http *h)
-{
-	return h->query;
-}
-
 const char *lp_http_header(const struct lp_http *h, enum lp_http_header header)
 {
 	return h->values[header];

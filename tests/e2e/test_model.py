@@ -31,7 +31,6 @@ FAULT_EVERY = 25
 APP = "copies"
 CONFIG = "rules: [{match: '*', action: none}]\nhealth: {kind: process, settle: 20ms}\n"
 QUEUE = pathlib.Path("/proc/sys/fs/inotify/max_queued_events")
-QUEUE_USUAL = 16384
 
 
 class Queue:
