@@ -33,8 +33,12 @@ static void print_one(const char *app, const json_t *in)
 			     drifted, lp_json_text(in, "error"));
 	else
 		(void)printf("not checked: %s\n", lp_json_text(in, "error"));
-	for (i = 0; i < json_array_size(paths); i++)
-		(void)printf("  DRIFT %s\n", json_string_value(json_array_get(paths, i)));
+	for (i = 0; i < json_array_size(paths); i++) {
+		LP_AUTO_FREE char *path =
+			lp_out_printable(json_string_value(json_array_get(paths, i)));
+
+		(void)printf("  DRIFT %s\n", path);
+	}
 	if (drifted > (long long)i && i > 0)
 		(void)printf("  and %lld more\n", drifted - (long long)i);
 }

@@ -75,6 +75,7 @@ static void on_session(void *ctx, const struct lp_session_addr *addr)
 static int find_workspace(struct why *w, const char *app, struct lp_err *err)
 {
 	json_t *answer = NULL;
+	bool is_known;
 	int r = 0;
 
 	if (app)
@@ -87,11 +88,10 @@ static int find_workspace(struct why *w, const char *app, struct lp_err *err)
 	if (r == 0 && app && !w->path)
 		r = lp_err_say(err, ENOENT, "%s: is not in %s, the workspace of %s",
 			       w->args->words[0], lp_json_text(answer, "dir"), app);
+	is_known = answer != NULL;
 	json_decref(answer);
 	/* Without a session only the rules can be told. */
-	if (r < 0 && r != -ENOENT)
-		return r;
-	if (r < 0 && answer)
+	if (r < 0 && (r != -ENOENT || is_known))
 		return r;
 	if (!w->dir) {
 		w->dir = lp_explain_workspace(w->absolute);
@@ -263,9 +263,8 @@ static void print_holder(const struct holders *h, const char *instance, const ch
 			path_json(h->app), "path", path_json(h->w->path), "instance", instance,
 			"state", state, "revision", (json_int_t)revision, "digest", digest));
 	else
-		(void)printf("  %s: revision %llu, %s%s\n", instance, (unsigned long long)revision,
-			     digest ? digest : state,
-			     digest && strcmp(state, "equal") != 0 ? state : "");
+		(void)printf("  %s: revision %llu, %s\n", instance, (unsigned long long)revision,
+			     digest ? digest : state);
 }
 
 /* Trees with the same root digest are the same in everything, so this instance has of the path what
@@ -354,6 +353,9 @@ static void ask_session(struct why *w, const char *app)
 	missing = lp_observer_run(&target, TIMEOUT_MS, &ops, NULL, &err);
 	if (missing < 0)
 		(void)lp_out_fail(w->args->json, "%s", err.msg);
+	else if (missing > 0)
+		(void)lp_out_fail(w->args->json, "%s: %d of its %zu instances gave no answer", app,
+				  missing, target.n_urls);
 	w->failed |= missing != 0;
 	for (size_t i = 0; i < target.n_urls; i++)
 		free(h.names[i]);

@@ -5,6 +5,7 @@
 #include "common/base/lp_buf.h"
 #include "common/base/lp_env.h"
 #include "common/base/lp_mem.h"
+#include "wire/msg.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -181,6 +182,15 @@ void lp_out_ms(uint64_t us, char out[16])
 		(void)snprintf(out, 16, "%.1f", (double)us / 1000);
 	else
 		(void)snprintf(out, 16, "%llu", (unsigned long long)(us / 1000 % 1000000000000));
+}
+
+char *lp_out_printable(const char *text)
+{
+	struct lp_bytes bytes = lp_bytes_of(text);
+	char *out = lp_xcalloc(1, bytes.len + 1);
+
+	lp_bytes_text(&bytes, out, bytes.len + 1);
+	return out;
 }
 
 const char *lp_json_text(const json_t *o, const char *key)

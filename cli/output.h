@@ -21,6 +21,10 @@ bool lp_out_is_text(const void *bytes, size_t len);
 /* The string at `key` of an object, borrowed from it; "" when there is none. */
 const char *lp_json_text(const json_t *o, const char *key);
 
+/* A copy of what another machine or a file name says, for a terminal: control characters become
+ * '?'. The caller frees it. */
+char *lp_out_printable(const char *text);
+
 /* "livepush: text" on stderr; as {"event":"error","error":text} on stdout as well with json.
  * Returns LP_EXIT_FAILED. */
 int lp_out_fail(bool json, const char *fmt, ...) LP_PRINTF(2, 3);

@@ -34,6 +34,7 @@ static void print_head(const char *app, size_t n)
 static void print_save(const json_t *save)
 {
 	json_int_t files = json_integer_value(json_object_get(save, "files"));
+	LP_AUTO_FREE char *path = lp_out_printable(lp_json_text(save, "path"));
 	char key[32];
 
 	(void)printf("#%-9lld", (long long)json_integer_value(json_object_get(save, "revision")));
@@ -42,7 +43,7 @@ static void print_save(const json_t *save)
 			       lp_save_step_name((enum lp_step_of_save)i));
 		print_cell(json_object_get(save, key));
 	}
-	(void)printf("  %s", lp_json_text(save, "path"));
+	(void)printf("  %s", path);
 	if (files > 1)
 		(void)printf(" and %lld more", (long long)files - 1);
 	(void)printf("\n");
@@ -85,8 +86,10 @@ int lp_status_timeline(const char *app, bool json)
 
 	if (r == -ENOENT)
 		return lp_out_fail(json, "%s: no mount or watch of it runs on this machine", app);
-	if (r < 0)
+	if (r < 0 || !lp_control_is_ok(answer, app, &err)) {
+		json_decref(answer);
 		return lp_out_fail(json, "%s", err.msg);
+	}
 	(void)json_object_del(answer, "ok");
 	(void)json_object_set_new(answer, "app", json_string(app));
 	if (json) {

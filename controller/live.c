@@ -142,7 +142,7 @@ static void on_status(struct lp_timer *timer)
 /* Something that pages show has changed: they are told soon, of all that changes until then. */
 static void touch(struct lp_live *live)
 {
-	if (live->listeners && !live->status.loop)
+	if (live->n_pages > 0 && !live->status.loop)
 		lp_timer_set(live->opts.loop, &live->status, lp_now_us() + STATUS_US);
 }
 

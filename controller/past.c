@@ -1,20 +1,12 @@
 /* controller/past.c: revisions of an instance and the ways back to them. */
 #include "controller/past.h"
 
+#include "common/base/lp_clock.h"
 #include "common/base/lp_log.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-
-static uint64_t wall_clock_ms(void)
-{
-	struct timespec now = {0};
-
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec < 0 ? 0 : (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
-}
 
 /* Whether a revision came while the tree's livepush.yml was broken. */
 static bool has_bad_conf(const struct lp_instance *in, uint64_t revision)
@@ -43,7 +35,7 @@ void lp_past_conf_good(struct lp_instance *in, uint64_t revision)
 
 void lp_past_applied(struct lp_instance *in, const struct lp_applied *a)
 {
-	lp_revisions_applied(in->revisions, a, wall_clock_ms());
+	lp_revisions_applied(in->revisions, a, lp_wall_us() / 1000);
 }
 
 void lp_past_settled(struct lp_instance *in, uint64_t revision)

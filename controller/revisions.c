@@ -97,8 +97,8 @@ static void give_up(struct lp_revisions *h, int code)
 {
 	char text[128];
 
-	lp_log(LP_WARN, "history", "%s/%s cannot be written: %s", LP_STATE_DIR, LP_REVISIONS_FILE,
-	       strerror_r(code, text, sizeof(text)));
+	lp_log(LP_WARN, "history", "%s/%s cannot be used, so no history is kept: %s", LP_STATE_DIR,
+	       LP_REVISIONS_FILE, strerror_r(code, text, sizeof(text)));
 	lp_auto_close(&h->fd);
 	lp_auto_close(&h->dir_fd);
 	h->fd = h->dir_fd = -1;
@@ -194,13 +194,15 @@ static bool read_frame(struct lp_revisions *h, const uint8_t *data, size_t len)
 }
 
 /* A frame that was cut off by a crash ends it. */
-static void read_all(struct lp_revisions *h)
+static int read_all(struct lp_revisions *h)
 {
 	struct lp_buf text;
 	size_t at = 0;
+	int e;
 
 	text = (struct lp_buf){0};
-	if (lp_state_read(h->dir_fd, LP_REVISIONS_FILE, FILE_MAX_BYTES, &text) == 0) {
+	e = lp_state_read(h->dir_fd, LP_REVISIONS_FILE, FILE_MAX_BYTES, &text);
+	if (e == 0) {
 		while (text.len - at > sizeof(uint32_t)) {
 			uint32_t len;
 
@@ -212,11 +214,13 @@ static void read_all(struct lp_revisions *h)
 		}
 	}
 	lp_buf_finish(&text);
+	return e;
 }
 
 struct lp_revisions *lp_revisions_open(int tree_fd)
 {
 	struct lp_revisions *h = lp_xcalloc(1, sizeof(*h));
+	int e;
 
 	h->fd = -1;
 	h->next_serial = 1;
@@ -225,8 +229,12 @@ struct lp_revisions *lp_revisions_open(int tree_fd)
 		h->dir_fd = -1;
 		return h;
 	}
-	read_all(h);
-	rewrite(h);
+	/* What could not be read is not written over. */
+	e = read_all(h);
+	if (e < 0)
+		give_up(h, -e);
+	else
+		rewrite(h);
 	return h;
 }
 

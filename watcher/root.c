@@ -162,14 +162,17 @@ void lp_root_looked(struct lp_workspace *ws)
 static int open_filled(const char *path)
 {
 	LP_AUTO_CLOSE int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	LP_AUTO_CLOSE int copy = -1;
 	DIR *dir;
 	struct dirent *e;
 
 	if (fd < 0)
 		return -errno;
-	dir = fdopendir(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+	copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	dir = copy >= 0 ? fdopendir(copy) : NULL;
 	if (!dir)
 		return -errno;
+	(void)lp_take_fd(&copy);
 	do {
 		errno = 0;
 		e = readdir(dir);

@@ -17,8 +17,7 @@ static uint64_t linked_ino(const struct lp_workspace *ws, const struct lp_node *
 void lp_workspace_drop(struct lp_workspace *ws, struct lp_node *node, const char *path,
 		       struct lp_changeset *cs)
 {
-	uint64_t ino =
-		node->e.kind == LP_KIND_FILE && ws->linked.n > 0 ? lp_node_sig(node)->ino : 0;
+	uint64_t ino = linked_ino(ws, node);
 
 	lp_node_remove(ws->index, node);
 	if (ino != 0)

@@ -272,6 +272,23 @@ static void a_file_that_was_cut_off__ends_there(void **state)
 	assert_string_equal(listed(rig, 0), "");
 }
 
+static void a_file_that_cannot_be_read__is_not_written_over(void **state)
+{
+	const off_t too_large = (off_t)1024 * 1024 + 1;
+	struct rig *rig = *state;
+	LP_AUTO_CLOSE int fd = -1;
+	struct stat st;
+
+	lp_revisions_close(rig->h);
+	fd = openat(rig->fd, LP_STATE_DIR "/" LP_REVISIONS_FILE, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(ftruncate(fd, too_large), 0);
+	rig->h = lp_revisions_open(rig->fd);
+	apply(rig, 1, "a");
+	assert_string_equal(listed(rig, 0), "1p");
+	assert_int_equal(fstatat(rig->fd, LP_STATE_DIR "/" LP_REVISIONS_FILE, &st, 0), 0);
+	assert_int_equal(st.st_size, too_large);
+}
+
 static void a_file_that_is_something_else__is_no_history(void **state)
 {
 	struct rig *rig = *state;
@@ -303,6 +320,7 @@ int main(void)
 		TEST(goal__is_what_was_named_or_the_last_healthy_one),
 		TEST(list__is_bounded_and_survives),
 		TEST(a_file_that_was_cut_off__ends_there),
+		TEST(a_file_that_cannot_be_read__is_not_written_over),
 		TEST(a_file_that_is_something_else__is_no_history),
 	};
 
