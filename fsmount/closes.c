@@ -29,6 +29,7 @@ enum {
 	MAX_TRIES = 6,
 	/* So many looks lp_closes_sync waits for. */
 	SYNC_TRIES = 3,
+	SYNC_US = 1000000,
 	EVENT_BYTES = 8192,
 	/* After so many closes with no longer gaps between them (a copy, a checkout), they are read
 	 * together, after pauses: being woken for each one costs who writes more than that helps.
@@ -293,8 +294,11 @@ static uint64_t count_asked(struct lp_closes *c)
 
 void lp_closes_sync(struct lp_closes *c)
 {
-	const uint64_t one = 1;
+	const uint64_t one = 1, until_us = lp_now_us() + SYNC_US;
+	const struct timespec until = {.tv_sec = (time_t)(until_us / 1000000),
+				       .tv_nsec = (long)(until_us % 1000000) * 1000};
 	uint64_t mine;
+	int r = 0;
 
 	if (!c->started)
 		return;
@@ -304,8 +308,8 @@ void lp_closes_sync(struct lp_closes *c)
 	if (write(c->wake_fd, &one, sizeof(one)) < 0)
 		errno = 0;
 	(void)pthread_mutex_lock(&c->lock);
-	while (c->answered < mine && !c->stopping)
-		(void)pthread_cond_wait(&c->changed, &c->lock);
+	while (c->answered < mine && !c->stopping && r == 0)
+		r = pthread_cond_clockwait(&c->changed, &c->lock, CLOCK_MONOTONIC, &until);
 	(void)pthread_mutex_unlock(&c->lock);
 }
 

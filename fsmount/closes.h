@@ -54,7 +54,8 @@ int lp_closes_start(struct lp_closes *c, struct lp_err *err) LP_MUST_USE;
 void lp_closes_expect(struct lp_closes *c, struct lp_inode *inode);
 
 /* Returns when every close that has returned to its caller by now has been reported, and what was
- * changed by its name. Not from a thread of the file system. */
+ * changed by its name; after a second at the latest, when files are closed without a pause. Not
+ * from a thread of the file system. */
 void lp_closes_sync(struct lp_closes *c);
 
 /* Ends the thread; lp_closes_drain does its work from then on. Harmless when it never started. */
