@@ -26,7 +26,7 @@ int lp_diff_add_subtree(struct lp_changeset *cs, const struct lp_node *top)
 
 		if (r < 0)
 			return r;
-		if (n->parent)
+		if (lp_node_parent(n))
 			add_node(cs, LP_OP_PUT, path, n)->is_new = true;
 	}
 	return 0;
@@ -99,7 +99,9 @@ static int merge(const struct listing *l, const struct lp_node *node, const char
 			    : j == n_peer ? -1
 					  : strcmp(lp_node_at(node, i)->name, peer[j]->name);
 		const char *name = order <= 0 ? lp_node_at(node, i)->name : peer[j]->name;
-		int r = lp_path_join(path, sizeof(path), dir, name);
+		/* What the app made is left alone, however long its path is. */
+		bool skip = order > 0 && !peer[j]->owned;
+		int r = skip ? 0 : lp_path_join(path, sizeof(path), dir, name);
 
 		if (r < 0)
 			return r;
@@ -107,7 +109,7 @@ static int merge(const struct listing *l, const struct lp_node *node, const char
 			r = lp_diff_add_subtree(l->cs, lp_node_at(node, i));
 		else if (order == 0)
 			r = compare(l, lp_node_at(node, i), path, peer[j]);
-		else if (peer[j]->owned)
+		else if (!skip)
 			lp_changeset_add(l->cs, LP_OP_DELETE, path, NULL, NULL);
 		if (r < 0)
 			return r;
@@ -129,5 +131,8 @@ int lp_diff_listing(struct lp_changeset *cs, const struct lp_node *node,
 		sorted[i] = &peer->entries[i];
 	if (peer->n > 1)
 		qsort(sorted, peer->n, sizeof(struct lp_peer_entry *), by_name);
+	for (size_t i = 1; i < peer->n; i++)
+		if (strcmp(sorted[i - 1]->name, sorted[i]->name) == 0)
+			return -EBADMSG;
 	return merge(&l, node, peer->path, sorted, peer->n);
 }

@@ -14,7 +14,8 @@ struct lp_ignore; /* opaque: an ordered set of rules */
  * win over those of a shallower one, and of the same level the later line wins. */
 enum lp_ignore_level {
 	LP_IGNORE_BUILTIN,
-	LP_IGNORE_EXCLUDE, /* .git/info/exclude; only for the root */
+	LP_IGNORE_PERSONAL, /* git's core.excludesFile; only for the root, and elsewhere */
+	LP_IGNORE_EXCLUDE,  /* .git/info/exclude; only for the root */
 	LP_IGNORE_GITIGNORE,
 	LP_IGNORE_CFIGNORE,
 	LP_IGNORE_LIVEPUSHIGNORE,

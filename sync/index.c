@@ -7,38 +7,61 @@
 
 static const struct lp_stat_sig unknown_sig;
 
-/* A node's signature stands before it. */
-static struct lp_stat_sig *sig_of(struct lp_node *n)
+_Static_assert(sizeof(struct lp_stat_sig) % 8 == 0 && sizeof(struct lp_node_more) == 8 &&
+		       offsetof(struct lp_node, name) == 32,
+	       "a signature before a node is aligned, and nothing is lost between");
+
+/* What stands before a node: its signature, and then what directories and large files have. */
+static size_t bytes_before(bool has_sig, bool has_more)
 {
-	return (struct lp_stat_sig *)(void *)n - 1;
+	return (has_sig ? sizeof(struct lp_stat_sig) : 0) +
+	       (has_more ? sizeof(struct lp_node_more) : 0);
 }
 
-static size_t node_bytes(const struct lp_index *ix, size_t name_len, size_t *before)
+static struct lp_stat_sig *sig_of(const struct lp_node *n)
 {
-	*before = ix->lean ? 0 : sizeof(struct lp_stat_sig);
-	return *before + offsetof(struct lp_node, name) + name_len + 1;
+	uint8_t *p = (uint8_t *)(uintptr_t)n - bytes_before(true, n->e.has_more);
+
+	return (struct lp_stat_sig *)(void *)p;
 }
 
-static struct lp_node *make_node(struct lp_index *ix, const char *name, size_t len)
+static struct lp_node *make_node(struct lp_index *ix, const char *name, size_t len, bool has_more)
 {
-	size_t before, bytes = node_bytes(ix, len, &before);
-	uint8_t *p = lp_pool_take(&ix->pool, bytes);
+	size_t before = bytes_before(!ix->lean, has_more);
+	uint8_t *p = lp_pool_take(&ix->pool, before + offsetof(struct lp_node, name) + len + 1);
 	struct lp_node *n = (struct lp_node *)(void *)(p + before);
 
 	memcpy(n->name, name, len);
 	n->e.has_sig = !ix->lean;
+	n->e.has_more = has_more;
 	return n;
+}
+
+/* Releases what the node has besides. */
+static void free_more(struct lp_node *n)
+{
+	if (!n->e.has_more)
+		return;
+	if (n->e.kind == LP_KIND_DIR)
+		free(lp_node_more(n)->u.children);
+	else
+		lp_chunks_unref(lp_node_more(n)->u.chunks);
+	lp_node_more(n)->u.chunks = NULL;
 }
 
 static void free_node(struct lp_index *ix, struct lp_node *n)
 {
-	size_t before, bytes = node_bytes(ix, strlen(n->name), &before);
+	size_t before = bytes_before(n->e.has_sig, n->e.has_more);
+	size_t bytes = before + offsetof(struct lp_node, name) + strlen(n->name) + 1;
 
-	if (n->e.kind == LP_KIND_DIR)
-		free(n->u.children);
-	else
-		lp_chunks_unref(n->u.chunks);
+	free_more(n);
 	lp_pool_give(&ix->pool, (uint8_t *)n - before, bytes);
+}
+
+/* Whether the node of such an entry has more. */
+static bool needs_more(const struct lp_entry *e)
+{
+	return e->kind == LP_KIND_DIR || (e->kind == LP_KIND_FILE && e->size > LP_INLINE_MAX_BYTES);
 }
 
 static struct lp_index *create(bool lean)
@@ -46,7 +69,8 @@ static struct lp_index *create(bool lean)
 	struct lp_index *ix = lp_xcalloc(1, sizeof(*ix));
 
 	ix->lean = lean;
-	ix->root = make_node(ix, "", 0);
+	ix->pool.tight = lean;
+	ix->root = make_node(ix, "", 0, true);
 	ix->root->e.kind = LP_KIND_DIR;
 	return ix;
 }
@@ -84,8 +108,8 @@ static void free_below(struct lp_index *ix, struct lp_node *top)
 		}
 		if (n == top)
 			break;
-		up = n->parent;
-		up->u.children->n--;
+		up = lp_node_parent(n);
+		lp_node_more(up)->u.children->n--;
 		uncount(ix, n);
 		ix->count--;
 		free_node(ix, n);
@@ -128,8 +152,8 @@ struct lp_node *lp_index_get(const struct lp_index *ix, const char *path)
 	return find(ix, path, strlen(path));
 }
 
-/* Sets what a node without a share is. What was below it stays only in a directory, chunks only
- * while the content is the same. */
+/* Sets what a node without a share is, which has room for it. What was below it stays only in a
+ * directory, chunks only while the content is the same. */
 static void set_entry(struct lp_index *ix, struct lp_node *n, const struct lp_entry *e)
 {
 	bool stays_dir = n->e.kind == LP_KIND_DIR && e->kind == LP_KIND_DIR;
@@ -139,13 +163,10 @@ static void set_entry(struct lp_index *ix, struct lp_node *n, const struct lp_en
 	uncount(ix, n);
 	if (n->e.kind == LP_KIND_DIR && !stays_dir) {
 		free_below(ix, n);
-		free(n->u.children);
-		n->u.children = NULL;
 		n->e.stale = false;
-	} else if (!stays_dir && !same_file) {
-		lp_chunks_unref(n->u.chunks);
-		n->u.chunks = NULL;
 	}
+	if (!stays_dir && !same_file)
+		free_more(n);
 	if (e->kind != LP_KIND_DIR)
 		n->e.digest = e->digest;
 	else if (!stays_dir)
@@ -158,6 +179,26 @@ static void set_entry(struct lp_index *ix, struct lp_node *n, const struct lp_en
 		ix->bytes += n->e.size;
 }
 
+/* A copy of a node, which takes over what was below it; perhaps under another name, or with more
+ * than it had. The node itself is gone. */
+static struct lp_node *remake_node(struct lp_index *ix, struct lp_node *n, const char *name,
+				   bool has_more)
+{
+	struct lp_node *to = make_node(ix, name, strlen(name), has_more);
+
+	to->e = n->e;
+	to->e.has_more = has_more;
+	to->mark = n->mark;
+	lp_node_set_sig(to, lp_node_sig(n));
+	if (n->e.has_more) {
+		lp_children_move(to, n);
+		*lp_node_more(to) = *lp_node_more(n);
+		lp_node_more(n)->u.chunks = NULL;
+	}
+	free_node(ix, n);
+	return to;
+}
+
 struct lp_node *lp_node_put(struct lp_index *ix, struct lp_node *dir, const char *name,
 			    const struct lp_entry *entry, const struct lp_stat_sig *sig)
 {
@@ -166,8 +207,13 @@ struct lp_node *lp_node_put(struct lp_index *ix, struct lp_node *dir, const char
 
 	if (n) {
 		lp_share_leave(n);
+		if (!n->e.has_more && needs_more(entry)) {
+			lp_children_take_out(n);
+			n = remake_node(ix, n, name, true);
+			lp_children_insert(dir, n);
+		}
 	} else {
-		n = make_node(ix, name, len);
+		n = make_node(ix, name, len, needs_more(entry));
 		lp_children_insert(dir, n);
 		ix->count++;
 	}
@@ -202,7 +248,7 @@ int lp_index_put(struct lp_index *ix, const char *path, const struct lp_entry *e
 
 const struct lp_stat_sig *lp_node_sig(const struct lp_node *node)
 {
-	return node->e.has_sig ? (const struct lp_stat_sig *)(const void *)node - 1 : &unknown_sig;
+	return node->e.has_sig ? sig_of(node) : &unknown_sig;
 }
 
 void lp_node_set_sig(struct lp_node *node, const struct lp_stat_sig *sig)
@@ -213,12 +259,12 @@ void lp_node_set_sig(struct lp_node *node, const struct lp_stat_sig *sig)
 
 void lp_node_set_chunks(struct lp_node *node, struct lp_chunks *chunks)
 {
-	if (node->e.kind != LP_KIND_FILE)
+	if (node->e.kind != LP_KIND_FILE || node->e.size <= LP_INLINE_MAX_BYTES)
 		return;
 	if (chunks)
 		lp_chunks_ref(chunks);
-	lp_chunks_unref(node->u.chunks);
-	node->u.chunks = chunks;
+	lp_chunks_unref(lp_node_more(node)->u.chunks);
+	lp_node_more(node)->u.chunks = chunks;
 }
 
 void lp_node_remove(struct lp_index *ix, struct lp_node *node)
@@ -242,8 +288,7 @@ bool lp_index_remove(struct lp_index *ix, const char *path)
 		return true;
 	}
 	free_below(ix, n);
-	free(n->u.children);
-	n->u.children = NULL;
+	free_more(n);
 	n->e.stale = false;
 	n->e.digest = (struct lp_digest){{0}};
 	return true;
@@ -253,24 +298,8 @@ bool lp_index_remove(struct lp_index *ix, const char *path)
 static bool is_above(const struct lp_node *a, const struct lp_node *b)
 {
 	while (b && b != a)
-		b = b->parent;
+		b = lp_node_parent(b);
 	return b == a;
-}
-
-/* A copy of a node under another name, which takes over what was below it. */
-static struct lp_node *rename_node(struct lp_index *ix, struct lp_node *n, const char *name)
-{
-	struct lp_node *to = make_node(ix, name, strlen(name));
-
-	to->u = n->u;
-	to->e = n->e;
-	to->mark = n->mark;
-	lp_node_set_sig(to, lp_node_sig(n));
-	for (uint32_t i = 0; i < lp_node_count(to); i++)
-		lp_node_at(to, i)->parent = to;
-	n->u.children = NULL;
-	free_node(ix, n);
-	return to;
 }
 
 int lp_node_move(struct lp_index *ix, struct lp_node *node, const char *to)
@@ -289,7 +318,7 @@ int lp_node_move(struct lp_index *ix, struct lp_node *node, const char *to)
 		lp_node_remove(ix, there);
 	lp_share_leave(node);
 	lp_children_take_out(node);
-	node = rename_node(ix, node, lp_path_base(to));
+	node = remake_node(ix, node, lp_path_base(to), node->e.has_more);
 	lp_children_insert(dir, node);
 	lp_share_enter(node);
 	return 0;
@@ -314,18 +343,18 @@ int lp_node_path(const struct lp_node *node, char *out, size_t out_bytes)
 {
 	size_t len = 0, at;
 
-	for (const struct lp_node *n = node; n->parent; n = n->parent)
-		len += strlen(n->name) + (n->parent->parent ? 1 : 0);
+	for (const struct lp_node *n = node; n->parent; n = lp_node_parent(n))
+		len += strlen(n->name) + (lp_node_parent(n)->parent ? 1 : 0);
 	if (len + 1 > out_bytes)
 		return -ENAMETOOLONG;
 	out[len] = '\0';
 	at = len;
-	for (const struct lp_node *n = node; n->parent; n = n->parent) {
+	for (const struct lp_node *n = node; n->parent; n = lp_node_parent(n)) {
 		size_t name_len = strlen(n->name);
 
 		at -= name_len;
 		memcpy(out + at, n->name, name_len);
-		if (n->parent->parent)
+		if (lp_node_parent(n)->parent)
 			out[--at] = '/';
 	}
 	return 0;

@@ -35,46 +35,76 @@ struct lp_stat_sig {
 	int64_t ctime_ns;
 };
 
-/* A file's size as a node keeps it is at most that, a petabyte. */
-#define LP_NODE_SIZE_MAX ((UINT64_C(1) << 50) - 1)
+/* A file's size as a node keeps it is at most that, half a petabyte. */
+#define LP_NODE_SIZE_MAX ((UINT64_C(1) << 49) - 1)
 
 /* The entry as a node keeps it: the same fields in 24 bytes. kind: enum lp_kind. stale: of a
- * directory, the digest must be computed again. has_sig: there is a signature. */
+ * directory, the digest must be computed again. has_sig: there is a signature; has_more: there is a
+ * struct lp_node_more. */
 struct lp_packed_entry {
-	uint64_t size : 50;
+	uint64_t size : 49;
 	uint32_t mode : 9;
 	uint32_t kind : 3;
 	bool stale : 1;
 	bool has_sig : 1;
+	bool has_more : 1;
 	struct lp_digest digest;
-};
+} __attribute__((packed, aligned(4)));
 
-/* What is directly below a directory, sorted by strcmp of the names but for the last `fresh` ones,
- * which are sorted among themselves. The rest is for the digests. */
-struct lp_children {
-	uint32_t n;
-	uint32_t cap;
-	uint32_t fresh;
-	uint64_t sum[2];            /* of the parts of those that are not stale */
-	struct lp_node *stale;      /* the first stale one */
-	struct lp_node *stale_prev; /* of the directory itself, among its stale siblings */
-	struct lp_node *stale_next;
-	struct lp_node *at[];
-};
+/* Where another node of the index is, seen from this one, in steps of 4 bytes; 0: there is none.
+ * All nodes of an index lie in one piece of address space (sync/pool.h). */
+typedef int32_t lp_node_ref;
 
 /* One entry in the tree; read only outside sync/index*.c, apart from mark, which is for the owner
- * (e.g. the scan that saw it last). A tree may have very many: what is here costs memory. parent:
- * NULL for the root. e.digest of a directory is valid only after lp_index_root. */
+ * (e.g. the scan that saw it last). A tree may have very many: what is here costs memory, and what
+ * few of them have stands before them. parent: 0 for the root. e.digest of a directory is valid
+ * only after lp_index_root. */
 struct lp_node {
-	struct lp_node *parent;
-	union {
-		struct lp_children *children; /* of a directory; NULL: it never had any */
-		struct lp_chunks *chunks; /* of a large file, when they are known; a reference */
-	} u;
+	lp_node_ref parent;
 	struct lp_packed_entry e;
 	uint32_t mark;
 	char name[];
 };
+
+/* What is directly below a directory, sorted by strcmp of the names but for the last `fresh` ones,
+ * which are sorted among themselves. All places are seen from the directory. The rest is for the
+ * digests. */
+struct lp_children {
+	uint32_t n;
+	uint32_t cap;
+	uint32_t fresh;
+	lp_node_ref stale;      /* the first stale one */
+	lp_node_ref stale_prev; /* of the directory itself, among its stale siblings */
+	lp_node_ref stale_next;
+	uint64_t sum[2]; /* of the parts of those that are not stale */
+	lp_node_ref at[];
+};
+
+/* What a directory and a large file (more than LP_INLINE_MAX_BYTES) have; right before the node. */
+struct lp_node_more {
+	union {
+		struct lp_children *children; /* of a directory; NULL: it never had any */
+		struct lp_chunks *chunks;     /* of a file, when they are known; a reference */
+	} u;
+} __attribute__((packed, aligned(4)));
+
+/* The node at that place, which must be one. */
+static inline struct lp_node *lp_node_from(const struct lp_node *n, lp_node_ref ref)
+{
+	return (struct lp_node *)(void *)((char *)(uintptr_t)n + (ptrdiff_t)ref * 4);
+}
+
+/* The directory that it is in; NULL for the root. */
+static inline struct lp_node *lp_node_parent(const struct lp_node *n)
+{
+	return n->parent ? lp_node_from(n, n->parent) : NULL;
+}
+
+/* Only where e.has_more. */
+static inline struct lp_node_more *lp_node_more(const struct lp_node *n)
+{
+	return (struct lp_node_more *)(void *)(uintptr_t)n - 1;
+}
 
 /* How many are directly below; 0 for what is no directory. Puts them in order. */
 uint32_t lp_node_count(const struct lp_node *n);
@@ -82,13 +112,13 @@ uint32_t lp_node_count(const struct lp_node *n);
 /* Child i of lp_node_count, in the order of the names; nothing may have been put in between. */
 static inline struct lp_node *lp_node_at(const struct lp_node *dir, uint32_t i)
 {
-	return dir->u.children->at[i];
+	return lp_node_from(dir, lp_node_more(dir)->u.children->at[i]);
 }
 
 /* The chunks of a large file, borrowed; NULL when they are not known. */
 static inline struct lp_chunks *lp_node_chunks(const struct lp_node *n)
 {
-	return n->e.kind == LP_KIND_FILE ? n->u.chunks : NULL;
+	return n->e.kind == LP_KIND_FILE && n->e.has_more ? lp_node_more(n)->u.chunks : NULL;
 }
 
 /* The entry as others know it. */
@@ -109,7 +139,7 @@ struct lp_index *lp_index_create_lean(void);
 void lp_index_destroy(struct lp_index *ix); /* NULL is allowed */
 
 /* The node at clean path `path`, "" for the root; NULL when there is none. Borrowed until it is
- * removed. */
+ * removed, or put as a directory or large file and was none. */
 struct lp_node *lp_index_get(const struct lp_index *ix, const char *path);
 
 /* The child of that name, or NULL. */
@@ -132,8 +162,9 @@ const struct lp_stat_sig *lp_node_sig(const struct lp_node *node);
 /* Remembers it (NULL: forgets); nothing in a lean index. */
 void lp_node_set_sig(struct lp_node *node, const struct lp_stat_sig *sig);
 
-/* Remembers (or with NULL forgets) the chunks of a file's content; takes a reference of its own.
- * They are forgotten when an entry with another digest is put. */
+/* Remembers (or with NULL forgets) the chunks of a file's content, if it is larger than
+ * LP_INLINE_MAX_BYTES; takes a reference of its own. They are forgotten when an entry with another
+ * digest is put. */
 void lp_node_set_chunks(struct lp_node *node, struct lp_chunks *chunks);
 
 /* Moves a node (not the root) with all below it to clean path `to`; chunks, signatures and marks

@@ -49,7 +49,7 @@ static struct part part_of(const struct lp_node *n)
 static void add_part(struct lp_node *n)
 {
 	struct part p = part_of(n);
-	uint64_t *sum = n->parent->u.children->sum;
+	uint64_t *sum = lp_children_of(lp_node_parent(n))->sum;
 
 	sum[0] += p.lane[0];
 	sum[1] += p.lane[1];
@@ -58,40 +58,49 @@ static void add_part(struct lp_node *n)
 static void take_part(struct lp_node *n)
 {
 	struct part p = part_of(n);
-	uint64_t *sum = n->parent->u.children->sum;
+	uint64_t *sum = lp_children_of(lp_node_parent(n))->sum;
 
 	sum[0] -= p.lane[0];
 	sum[1] -= p.lane[1];
 }
 
+/* The node at that place, or NULL. */
+static struct lp_node *at_ref(const struct lp_node *n, lp_node_ref ref)
+{
+	return ref ? lp_node_from(n, ref) : NULL;
+}
+
 static void link_stale(struct lp_node *n)
 {
-	struct lp_children *siblings = n->parent->u.children;
+	struct lp_node *dir = lp_node_parent(n);
+	struct lp_children *siblings = lp_children_of(dir), *own = lp_children_of(n);
+	struct lp_node *next = at_ref(dir, siblings->stale);
 
-	n->u.children->stale_prev = NULL;
-	n->u.children->stale_next = siblings->stale;
-	if (siblings->stale)
-		siblings->stale->u.children->stale_prev = n;
-	siblings->stale = n;
+	own->stale_prev = 0;
+	own->stale_next = lp_node_ref_to(n, next);
+	if (next)
+		lp_children_of(next)->stale_prev = lp_node_ref_to(next, n);
+	siblings->stale = lp_node_ref_to(dir, n);
 }
 
 static void unlink_stale(struct lp_node *n)
 {
-	struct lp_children *siblings = n->parent->u.children;
-	struct lp_node *prev = n->u.children->stale_prev, *next = n->u.children->stale_next;
+	struct lp_node *dir = lp_node_parent(n);
+	struct lp_node *prev = at_ref(n, lp_children_of(n)->stale_prev);
+	struct lp_node *next = at_ref(n, lp_children_of(n)->stale_next);
 
 	if (prev)
-		prev->u.children->stale_next = next;
+		lp_children_of(prev)->stale_next = lp_node_ref_to(prev, next);
 	else
-		siblings->stale = next;
+		lp_children_of(dir)->stale = lp_node_ref_to(dir, next);
 	if (next)
-		next->u.children->stale_prev = prev;
+		lp_children_of(next)->stale_prev = lp_node_ref_to(next, prev);
 }
 
 /* Makes a directory stale, and those above it. */
 static void touch(struct lp_node *dir)
 {
-	for (; dir && !dir->e.stale; dir = dir->parent) {
+	for (; dir && !dir->e.stale; dir = lp_node_parent(dir)) {
 		if (dir->parent) {
 			take_part(dir);
 			link_stale(dir);
@@ -106,7 +115,7 @@ void lp_share_leave(struct lp_node *n)
 		unlink_stale(n);
 	else
 		take_part(n);
-	touch(n->parent);
+	touch(lp_node_parent(n));
 }
 
 void lp_share_enter(struct lp_node *n)
@@ -115,12 +124,12 @@ void lp_share_enter(struct lp_node *n)
 		link_stale(n);
 	else
 		add_part(n);
-	touch(n->parent);
+	touch(lp_node_parent(n));
 }
 
 static void compute(struct lp_node *dir)
 {
-	const struct lp_children *children = dir->u.children;
+	const struct lp_children *children = lp_children_of(dir);
 	uint8_t text[24];
 
 	dir->e.stale = false;
@@ -141,8 +150,10 @@ struct lp_digest lp_index_root(struct lp_index *ix)
 	struct lp_node *n = ix->root;
 
 	while (ix->root->e.stale) {
-		if (n->u.children->stale) {
-			n = n->u.children->stale;
+		lp_node_ref stale = lp_children_of(n)->stale;
+
+		if (stale) {
+			n = lp_node_from(n, stale);
 			continue;
 		}
 		if (n->parent)
@@ -150,7 +161,7 @@ struct lp_digest lp_index_root(struct lp_index *ix)
 		compute(n);
 		if (n->parent)
 			add_part(n);
-		n = n->parent ? n->parent : n;
+		n = n->parent ? lp_node_parent(n) : n;
 	}
 	return ix->root->e.digest;
 }

@@ -29,4 +29,20 @@ struct lp_node *lp_children_find(const struct lp_node *dir, const char *name, si
 void lp_children_insert(struct lp_node *dir, struct lp_node *n);
 void lp_children_take_out(struct lp_node *n);
 
+/* What is below `from` is to be below `to`, which gets the same children: says so to each of them,
+ * and in the children. Nothing for what is no directory. */
+void lp_children_move(struct lp_node *to, struct lp_node *from);
+
+/* The children of a directory, or NULL. */
+static inline struct lp_children *lp_children_of(const struct lp_node *dir)
+{
+	return lp_node_more(dir)->u.children;
+}
+
+/* The place of `to`, seen from n; to NULL: none. */
+static inline lp_node_ref lp_node_ref_to(const struct lp_node *n, const struct lp_node *to)
+{
+	return to ? (lp_node_ref)(((const char *)to - (const char *)n) / 4) : 0;
+}
+
 #endif

@@ -97,6 +97,24 @@ int lp_read_up_to(int fd, void *buf, size_t max, size_t *len)
 	return 0;
 }
 
+int lp_read_at(int fd, uint64_t at, void *buf, size_t len)
+{
+	uint8_t *to = buf;
+
+	while (len > 0) {
+		ssize_t n = pread(fd, to, len, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -ESTALE;
+		to += n;
+		at += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
 int lp_read_file(int dir_fd, const char *path, struct lp_buf *buf)
 {
 	LP_AUTO_CLOSE int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);

@@ -30,6 +30,10 @@ int lp_read_all(int fd, struct lp_buf *buf) LP_MUST_USE;
  * or -errno. */
 int lp_read_up_to(int fd, void *buf, size_t max, size_t *len) LP_MUST_USE;
 
+/* Reads exactly len bytes at `at`; the descriptor's position stays. Returns 0, -ESTALE when there
+ * are fewer, or another -errno. */
+int lp_read_at(int fd, uint64_t at, void *buf, size_t len) LP_MUST_USE;
+
 /* Reads the whole file `path` (relative to dir_fd, AT_FDCWD allowed). Returns 0 or -errno. */
 int lp_read_file(int dir_fd, const char *path, struct lp_buf *buf) LP_MUST_USE;
 

@@ -30,6 +30,8 @@ static void put(struct lp_index *ix, const char *path, uint8_t what)
 	struct lp_node *n = NULL;
 	int r;
 
+	if (what & 16)
+		e.size += LP_INLINE_MAX_BYTES;
 	e.digest.b[0] = what;
 	if (what % 4 == 0)
 		e = (struct lp_entry){.kind = LP_KIND_DIR, .mode = e.mode};
@@ -58,7 +60,8 @@ static void set_chunks(struct lp_index *ix, const char *path)
 
 	if (n) {
 		lp_node_set_chunks(n, chunks);
-		require((lp_node_chunks(n) == chunks) == (n->e.kind == LP_KIND_FILE));
+		require((lp_node_chunks(n) == chunks) ==
+			(n->e.kind == LP_KIND_FILE && n->e.size > LP_INLINE_MAX_BYTES));
 	}
 	lp_chunks_unref(chunks);
 }
@@ -79,7 +82,7 @@ static void check(struct lp_index *ix)
 		require(lp_index_get(ix, path) == n && !n->e.stale);
 		require(lp_index_put(fresh, path, &e, NULL, NULL) == 0);
 		for (uint32_t i = 0; i < lp_node_count(n); i++, last = "") {
-			require(lp_node_at(n, i)->parent == n);
+			require(lp_node_parent(lp_node_at(n, i)) == n);
 			require(i == 0 || strcmp(last, lp_node_at(n, i)->name) < 0);
 			last = lp_node_at(n, i)->name;
 		}

@@ -31,6 +31,15 @@ static inline void put(struct lp_index *ix, const char *path, enum lp_kind kind,
 	assert_int_equal(lp_index_put(ix, path, &e, NULL, NULL), 0);
 }
 
+/* A file of which chunks may be known. */
+static inline void put_large(struct lp_index *ix, const char *path, const char *content)
+{
+	struct lp_entry e = entry(LP_KIND_FILE, content);
+
+	e.size += LP_INLINE_MAX_BYTES;
+	assert_int_equal(lp_index_put(ix, path, &e, NULL, NULL), 0);
+}
+
 static inline void assert_root_is(struct lp_index *ix, const struct lp_digest *expected, bool same)
 {
 	struct lp_digest root = lp_index_root(ix);

@@ -157,6 +157,28 @@ static struct lp_chunks *numbered_chunks(uint8_t first, uint8_t n)
 	return lp_chunks_create(c, n, NULL);
 }
 
+/* It is asked for when changesets are sorted, and by every link. */
+static void op_recipe__is_made_once(void **state)
+{
+	const struct lp_entry e = {.kind = LP_KIND_FILE, .size = 200000};
+	struct lp_changeset *cs = lp_changeset_create();
+	struct lp_op *op = lp_changeset_add(cs, LP_OP_PUT, "large", &e, NULL);
+	const struct lp_segment *one, *other;
+	size_t n;
+
+	(void)state;
+	op->chunks = numbered_chunks(10, 10);
+	op->base.chunks = numbered_chunks(13, 16);
+	lp_changeset_sort(cs);
+	op = &cs->ops[0];
+	n = lp_op_recipe(op, &one);
+	assert_int_equal(n,
+			 2); /* three chunks that the base does not have, and seven that it has */
+	assert_int_equal(lp_op_recipe(op, &other), n);
+	assert_ptr_equal(one, other);
+	lp_changeset_unref(cs);
+}
+
 static void op_bytes__are_what_the_base_does_not_have(void **state)
 {
 	const struct lp_entry e = {.kind = LP_KIND_FILE, .size = 200000};
@@ -171,11 +193,14 @@ static void op_bytes__are_what_the_base_does_not_have(void **state)
 	assert_int_equal(lp_op_bytes(op), 60000);
 	lp_changeset_sort(cs);
 	assert_int_equal(cs->bytes, 60000);
+	op->kind = LP_OP_KEEP;
+	assert_int_equal(lp_op_bytes(op), 0);
+	op = lp_changeset_add(cs, LP_OP_PUT, "written", &e, NULL);
+	op->chunks = numbered_chunks(10, 10);
+	op->base.chunks = numbered_chunks(13, 16);
 	op->base.written = lp_xcalloc(1, sizeof(*op->base.written));
 	lp_ranges_add(op->base.written, 70000, 4096);
 	assert_int_equal(lp_op_bytes(op), 4096);
-	op->kind = LP_OP_KEEP;
-	assert_int_equal(lp_op_bytes(op), 0);
 	lp_changeset_unref(cs);
 }
 
@@ -188,6 +213,7 @@ int main(void)
 		cmocka_unit_test(sort__puts_directories_before_what_is_in_them),
 		cmocka_unit_test(sort__puts_moves_first_in_their_order),
 		cmocka_unit_test(sort__keeps_the_last_of_one_path),
+		cmocka_unit_test(op_recipe__is_made_once),
 		cmocka_unit_test(op_bytes__are_what_the_base_does_not_have),
 	};
 

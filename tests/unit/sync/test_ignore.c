@@ -85,12 +85,12 @@ static void lp_ignore_check__prefers_deeper_then_later_rules(void **state)
 	set(ig, "", LP_IGNORE_GITIGNORE, "# first\n*.log\n!keep.log\n");
 	set(ig, "", LP_IGNORE_CFIGNORE, "keep.log");
 	assert_true(lp_ignore_check(ig, "keep.log", false, &m));
-	assert_string_equal(m.source, ":3");
+	assert_string_equal(m.source, ":4");
 	assert_int_equal(m.line, 1);
 	set(ig, "", LP_IGNORE_CONFIG, "!keep.log");
 	set(ig, "", LP_IGNORE_LIVEPUSHIGNORE, "keep.log");
 	assert_false(lp_ignore_check(ig, "keep.log", false, &m));
-	assert_string_equal(m.source, ":5");
+	assert_string_equal(m.source, ":6");
 	assert_string_equal(m.pattern, "!keep.log");
 	assert_true(m.negated);
 	assert_true(lp_ignore_check(ig, "x/y/a.log", false, &m));
@@ -98,7 +98,7 @@ static void lp_ignore_check__prefers_deeper_then_later_rules(void **state)
 	assert_int_equal(m.line, 2);
 	set(ig, "x/y", LP_IGNORE_GITIGNORE, "!*.log");
 	assert_false(lp_ignore_check(ig, "x/y/a.log", false, &m));
-	assert_string_equal(m.source, "x/y:2");
+	assert_string_equal(m.source, "x/y:3");
 	assert_true(lp_ignore_check(ig, "x/yy/a.log", false, NULL));
 	assert_true(lp_ignore_check(ig, "x/a.log", false, NULL));
 	assert_false(lp_ignore_check(ig, "x/y/z/a.log", false, NULL));

@@ -31,6 +31,7 @@ static const enum lp_ignore_level levels[] = {
 };
 
 static const char exclude_name[] = ".git/info/exclude";
+#define PERSONAL ".git/personal"
 
 /* What names and noise in rules are made of: few letters, so that things meet. */
 static const char name_bytes[] =
@@ -227,18 +228,17 @@ static void add_rules(struct round *r, struct lp_buf *text, bool is_first, bool 
 	}
 }
 
-/* The rules of the repository that stand in no directory of it. */
-static void make_exclude(struct round *r)
+/* The rules of the repository, or of the person, that stand in no directory of it. */
+static void make_exclude(struct round *r, const char *name, enum lp_ignore_level level)
 {
-	LP_AUTO_FREE char *path = lp_xasprintf("%s/%s", r->root, exclude_name);
-	LP_AUTO_FREE char *source = lp_xasprintf("0%s", exclude_name);
+	LP_AUTO_FREE char *path = lp_xasprintf("%s/%s", r->root, name);
+	LP_AUTO_FREE char *source = lp_xasprintf("0%s", name);
 	struct lp_buf text = {0};
 
 	if (chance(r, 80))
 		add_rules(r, &text, true, true);
-	assert_int_equal(lp_ignore_set(r->ignore, "", LP_IGNORE_EXCLUDE, source,
-				       (const char *)text.data, text.len),
-			 0);
+	assert_int_equal(
+		lp_ignore_set(r->ignore, "", level, source, (const char *)text.data, text.len), 0);
 	write_file(path, &text);
 	lp_buf_finish(&text);
 }
@@ -330,7 +330,7 @@ static unsigned line_of(const struct round *r, const struct lp_ignore_match *m)
 {
 	size_t level = (size_t)(m->source[0] - '0');
 
-	if (strcmp(m->source + 1, exclude_name) == 0)
+	if (strcmp(m->source + 1, exclude_name) == 0 || strcmp(m->source + 1, PERSONAL) == 0)
 		return m->line;
 	for (size_t d = 0; d < r->n_dirs; d++) {
 		size_t len = strlen(r->dirs[d]);
@@ -394,7 +394,10 @@ static size_t run_round(struct round *r)
 {
 	static const char *const init[] = {"git", "init", "-q", NULL};
 	static const char *const check[] = {
-		"git", "check-ignore", "--no-index", "--stdin", "-z", "-v", "-n", NULL,
+		"git",          "-c",         "core.excludesFile=" PERSONAL,
+		"check-ignore", "--no-index", "--stdin",
+		"-z",           "-v",         "-n",
+		NULL,
 	};
 	const char *tmp = getenv("TMPDIR");
 	LP_AUTO_FREE char *in = NULL, *out = NULL;
@@ -408,7 +411,8 @@ static size_t run_round(struct round *r)
 	in = lp_xasprintf("%s/.git/questions", r->root);
 	out = lp_xasprintf("%s/.git/answers", r->root);
 	make_tree(r);
-	make_exclude(r);
+	make_exclude(r, exclude_name, LP_IGNORE_EXCLUDE);
+	make_exclude(r, PERSONAL, LP_IGNORE_PERSONAL);
 	write_file(in, &r->questions);
 	run_git(r, check, in, out);
 	n = compare_all(r, out);

@@ -38,7 +38,7 @@ static void put__stores_what_it_was_given(void **state)
 	assert_int_equal(lp_index_put(ix, "d/f", &e, &sig, &n), 0);
 	assert_ptr_equal(n, lp_index_get(ix, "d/f"));
 	assert_ptr_equal(n, lp_node_child(lp_index_get(ix, "d"), "f"));
-	assert_ptr_equal(n->parent, lp_index_get(ix, "d"));
+	assert_ptr_equal(lp_node_parent(n), lp_index_get(ix, "d"));
 	assert_true(lp_node_equal(n, &e));
 	assert_memory_equal(lp_node_sig(n), &sig, sizeof(sig));
 	assert_string_equal(n->name, "f");

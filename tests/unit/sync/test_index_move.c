@@ -17,7 +17,7 @@ static void chunks__stay_as_long_as_the_content(void **state)
 
 	(void)state;
 	put(ix, "d", LP_KIND_DIR, "");
-	put(ix, "d/f", LP_KIND_FILE, "one");
+	put_large(ix, "d/f", "one");
 	n = lp_index_get(ix, "d/f");
 	assert_null(lp_node_chunks(n));
 	assert_null(lp_node_chunks(lp_index_get(ix, "d")));
@@ -25,9 +25,9 @@ static void chunks__stay_as_long_as_the_content(void **state)
 	lp_node_set_chunks(n, chunks);
 	assert_int_equal(chunks->refs, 2);
 	assert_ptr_equal(lp_node_chunks(n), chunks);
-	put(ix, "d/f", LP_KIND_FILE, "one");
+	put_large(ix, "d/f", "one");
 	assert_ptr_equal(lp_node_chunks(n), chunks);
-	put(ix, "d/f", LP_KIND_FILE, "two");
+	put_large(ix, "d/f", "two");
 	assert_null(lp_node_chunks(n));
 	assert_int_equal(chunks->refs, 1);
 	lp_node_set_chunks(n, chunks);
@@ -41,10 +41,13 @@ static void chunks__stay_as_long_as_the_content(void **state)
 	lp_node_set_chunks(lp_index_get(ix, "d"), chunks);
 	assert_int_equal(chunks->refs, 1);
 	put(ix, "d/f", LP_KIND_FILE, "two");
-	lp_node_set_chunks(n, chunks);
+	lp_node_set_chunks(lp_index_get(ix, "d/f"), chunks); /* of large ones only */
+	assert_int_equal(chunks->refs, 1);
+	put_large(ix, "d/f", "two");
+	lp_node_set_chunks(lp_index_get(ix, "d/f"), chunks);
 	assert_true(lp_index_remove(ix, "d"));
 	assert_int_equal(chunks->refs, 1);
-	put(ix, "f", LP_KIND_FILE, "three");
+	put_large(ix, "f", "three");
 	lp_node_set_chunks(lp_index_get(ix, "f"), chunks);
 	lp_index_destroy(ix);
 	assert_int_equal(chunks->refs, 1);
@@ -62,7 +65,7 @@ static void move__takes_everything_along(void **state)
 	(void)state;
 	put(ix, "a", LP_KIND_DIR, "");
 	put(ix, "a/b", LP_KIND_DIR, "");
-	put(ix, "a/b/f", LP_KIND_FILE, "12345");
+	put_large(ix, "a/b/f", "12345");
 	put(ix, "c", LP_KIND_DIR, "");
 	put(ix, "c/old", LP_KIND_FILE, "gone");
 	n = lp_index_get(ix, "a/b/f");
@@ -73,21 +76,21 @@ static void move__takes_everything_along(void **state)
 	assert_int_equal(lp_node_move(ix, lp_index_get(ix, "a/b"), "a longer name"), 0);
 	assert_null(lp_index_get(ix, "a/b"));
 	assert_ptr_equal(lp_index_get(ix, "a longer name/f"), n);
-	assert_ptr_equal(n->parent, lp_index_get(ix, "a longer name"));
-	assert_int_equal(n->parent->mark, 43);
+	assert_ptr_equal(lp_node_parent(n), lp_index_get(ix, "a longer name"));
+	assert_int_equal(lp_node_parent(n)->mark, 43);
 	assert_int_equal(lp_node_move(ix, n, "c/old"), 0);
 	n = lp_index_get(ix, "c/old");
-	assert_int_equal(n->e.size, 5);
+	assert_int_equal(n->e.size, LP_INLINE_MAX_BYTES + 5);
 	assert_int_equal(n->mark, 42);
 	assert_memory_equal(lp_node_sig(n), &sig, sizeof(sig));
 	assert_ptr_equal(lp_node_chunks(n), chunks);
 	assert_int_equal(chunks->refs, 2);
 	assert_int_equal(lp_index_count(ix), 4);
-	assert_int_equal(lp_index_bytes(ix), 5);
+	assert_int_equal(lp_index_bytes(ix), LP_INLINE_MAX_BYTES + 5);
 	put(other, "a", LP_KIND_DIR, "");
 	put(other, "a longer name", LP_KIND_DIR, "");
 	put(other, "c", LP_KIND_DIR, "");
-	put(other, "c/old", LP_KIND_FILE, "12345");
+	put_large(other, "c/old", "12345");
 	root = lp_index_root(other);
 	assert_root_is(ix, &root, true);
 	assert_int_equal(lp_node_move(ix, n, "c/old"), 0); /* where it is */

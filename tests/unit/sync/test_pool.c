@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -29,17 +30,16 @@ static bool is_filled(const uint8_t *p, size_t size, uint8_t with)
 }
 
 /* Things of all sizes come and go; each is zeroed when it is taken and keeps what is in it. */
-static void take__gives_everyone_their_own(void **state)
+static void churn(bool tight)
 {
 	static struct {
 		uint8_t *p;
 		size_t size;
 		uint8_t with;
 	} things[THINGS];
-	struct lp_pool pool = {0};
+	struct lp_pool pool = {.tight = tight};
 	uint64_t seed = 42;
 
-	(void)state;
 	for (size_t round = 0; round < (size_t)10 * THINGS; round++) {
 		size_t i = next_random(&seed) % THINGS;
 
@@ -52,7 +52,7 @@ static void take__gives_everyone_their_own(void **state)
 		things[i].size = 1 + next_random(&seed) % LP_POOL_MAX_BYTES;
 		things[i].with = (uint8_t)(1 + round % 255);
 		things[i].p = lp_pool_take(&pool, things[i].size);
-		assert_int_equal((uintptr_t)things[i].p % sizeof(uint64_t), 0);
+		assert_int_equal((uintptr_t)things[i].p % (tight ? 4 : 8), 0);
 		assert_true(is_filled(things[i].p, things[i].size, 0));
 		memset(things[i].p, things[i].with, things[i].size);
 	}
@@ -61,20 +61,50 @@ static void take__gives_everyone_their_own(void **state)
 			lp_pool_give(&pool, things[i].p, things[i].size);
 	lp_pool_finish(&pool);
 	lp_pool_finish(&pool);
+	assert_int_equal(pool.tight, tight);
+	memset(things, 0, sizeof(things));
+}
+
+static void take__gives_everyone_their_own(void **state)
+{
+	(void)state;
+	churn(false);
+	churn(true);
 }
 
 /* What was given back is taken again: memory does not grow with coming and going. */
 static void give__makes_room_for_the_next(void **state)
 {
 	struct lp_pool pool = {0};
-	void *blocks;
+	size_t next;
 
 	(void)state;
 	lp_pool_give(&pool, lp_pool_take(&pool, 100), 100);
-	blocks = pool.blocks;
+	next = pool.next;
 	for (size_t i = 0; i < 100000; i++)
 		lp_pool_give(&pool, lp_pool_take(&pool, 100), 100);
-	assert_ptr_equal(pool.blocks, blocks);
+	assert_int_equal(pool.next, next);
+	lp_pool_finish(&pool);
+}
+
+/* A process that may not have that much address space does with less. */
+static void take__works_with_little_address_space(void **state)
+{
+	const struct rlimit little = {.rlim_cur = (rlim_t)1 << 30, .rlim_max = RLIM_INFINITY};
+	struct lp_pool pool = {0};
+	struct rlimit before;
+
+	(void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	skip(); /* they need more themselves */
+#endif
+	assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+	if (setrlimit(RLIMIT_AS, &little) < 0)
+		skip();
+	for (size_t i = 0; i < 100000; i++)
+		memset(lp_pool_take(&pool, 100), 1, 100);
+	assert_in_range(pool.space_bytes, 1, (uintmax_t)1 << 30);
+	assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
 	lp_pool_finish(&pool);
 }
 
@@ -83,6 +113,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(take__gives_everyone_their_own),
 		cmocka_unit_test(give__makes_room_for_the_next),
+		cmocka_unit_test(take__works_with_little_address_space),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
