@@ -9,7 +9,6 @@
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #define CLOSE_TRIES 25 /* of 20 µs and what the timer adds */
@@ -39,30 +38,6 @@ void lp_look_finish(struct lp_look *look)
 	look->chunks = NULL;
 }
 
-static void sig_of(const struct stat *st, struct lp_stat_sig *sig)
-{
-	*sig = (struct lp_stat_sig){
-		.ino = st->st_ino,
-		.size = (uint64_t)st->st_size,
-		.mtime_ns = (int64_t)st->st_mtim.tv_sec * NS_PER_S + st->st_mtim.tv_nsec,
-		.ctime_ns = (int64_t)st->st_ctim.tv_sec * NS_PER_S + st->st_ctim.tv_nsec,
-	};
-}
-
-bool lp_sig_equal(const struct lp_stat_sig *a, const struct lp_stat_sig *b)
-{
-	return a->ino != 0 && a->ino == b->ino && a->size == b->size &&
-	       a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
-}
-
-static bool stat_is(const struct stat *st, const struct lp_stat_sig *sig)
-{
-	struct lp_stat_sig now;
-
-	sig_of(st, &now);
-	return lp_sig_equal(&now, sig);
-}
-
 /* How long ago the file changed, by ctime: every write moves it, and nobody can set it. Negative
  * when the clock was set back. */
 static int64_t age_ns(const struct stat *st)
@@ -74,12 +49,17 @@ static int64_t age_ns(const struct stat *st)
 	       st->st_ctim.tv_nsec;
 }
 
+bool lp_look_has_rested(const struct stat *st)
+{
+	return age_ns(st) >= REST_NS;
+}
+
 /* The signature and what belongs to it, as stat(2) just said. Times move in steps: what changed
  * within the last one may change again without showing it, and the next look has to read. git(1)
  * calls an index entry of such a file racy. */
 static void note_stat(const struct stat *st, const struct lp_look_opts *opts, struct lp_look *out)
 {
-	sig_of(st, &out->sig);
+	lp_stat_sig_of(st, &out->sig);
 	out->is_racy = age_ns(st) < lp_ticks_for(&opts->ticks, st->st_dev);
 	out->is_sole = st->st_nlink == 1;
 }
@@ -219,7 +199,7 @@ static int read_once(int fd, const struct stat *before, bool leased,
 					: read_large(fd, before, opts, out, &got, scratch);
 	if (r == 0 && !leased && fstat(fd, &after) < 0)
 		r = -errno;
-	if (r == 0 && got == size && stat_is(&after, &out->sig)) {
+	if (r == 0 && got == size && lp_sig_is(&out->sig, &after)) {
 		accept(&after, out);
 		return 0;
 	}
@@ -269,21 +249,7 @@ static int open_to_read(int dir_fd, const char *name)
 
 int lp_look_read_at(void *ctx, uint64_t at, void *out, size_t len)
 {
-	int fd = *(const int *)ctx;
-	uint8_t *to = out;
-
-	while (len > 0) {
-		ssize_t n = pread(fd, to, len, (off_t)at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -ESTALE;
-		to += n;
-		at += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
+	return lp_read_at(*(const int *)ctx, at, out, len);
 }
 
 /* Whether the file is what is known but for the ranges that were written. */
@@ -292,7 +258,7 @@ static bool is_known_but_written(const struct stat *st, const struct lp_look_opt
 	return opts->written && opts->known && opts->chunks &&
 	       st->st_size > (off_t)LP_INLINE_MAX_BYTES &&
 	       lp_sig_equal(&opts->written->before, opts->known) &&
-	       stat_is(st, &opts->written->after);
+	       lp_sig_is(&opts->written->after, st);
 }
 
 /* Reads what was written of a large file and makes the rest of what is known. Returns whether that
@@ -306,7 +272,7 @@ static bool read_written(int fd, const struct stat *st, const struct lp_look_opt
 	if (lp_chunks_rewrite(opts->chunks, (uint64_t)st->st_size, &opts->written->ranges,
 			      lp_look_read_at, &fd, &chunks) < 0)
 		return false;
-	if (fstat(fd, &after) < 0 || !stat_is(&after, &out->sig)) {
+	if (fstat(fd, &after) < 0 || !lp_sig_is(&out->sig, &after)) {
 		lp_chunks_unref(chunks);
 		return false;
 	}
@@ -332,7 +298,7 @@ static int read_open(int fd, const struct lp_look_opts *opts, struct lp_look *ou
 	note_stat(&st, opts, out);
 	if (is_known_but_written(&st, opts) && read_written(fd, &st, opts, out))
 		return 0;
-	if (!opts->is_file || age_ns(&st) < REST_NS) {
+	if (!opts->is_file || !lp_look_has_rested(&st)) {
 		if (!take_lease(fd, &st, opts, &leased)) {
 			out->state = LP_LOOK_BUSY;
 			return 0;
@@ -393,7 +359,7 @@ static int look_at(int dir_fd, const char *name, const struct lp_look_opts *opts
 		return look_file(dir_fd, name, opts, out);
 	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
-	sig_of(&st, &out->sig);
+	lp_stat_sig_of(&st, &out->sig);
 	out->is_sole = st.st_nlink == 1;
 	if (S_ISDIR(st.st_mode)) {
 		out->state = LP_LOOK_READ;

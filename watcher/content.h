@@ -5,9 +5,11 @@
 
 #include "sync/changeset.h"
 #include "sync/event.h"
+#include "sync/stat_sig.h"
 #include "watcher/ticks.h"
 
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 enum lp_look_state {
 	LP_LOOK_SAME,    /* stat says that nothing changed since `known` was taken */
@@ -90,8 +92,9 @@ int lp_look_read_at(void *ctx, uint64_t at, void *out, size_t len);
 /* Gives up what the look owns. */
 void lp_look_finish(struct lp_look *look);
 
-/* Whether two signatures are the same, and known. */
-bool lp_sig_equal(const struct lp_stat_sig *a, const struct lp_stat_sig *b);
+/* Whether the file changed so long ago (two seconds, by its change time) that nobody is half
+ * through with writing it. */
+bool lp_look_has_rested(const struct stat *st);
 
 /* Lease breaks raise SIGIO, whose default is to end the process: ignores it. Call once. */
 void lp_look_setup(void);

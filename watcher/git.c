@@ -254,6 +254,10 @@ static void on_inside(struct lp_workspace *ws, const struct lp_event *ev, const 
 {
 	const struct repository *repo;
 
+	if (strcmp(path, LP_PERSONAL_AT) == 0) {
+		lp_personal_check(ws);
+		return;
+	}
 	/* The rules, or a directory on the way to them. */
 	if (lp_path_is_below(exclude, path))
 		note_rules(ws, ev);

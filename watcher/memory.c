@@ -4,13 +4,14 @@
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
+#include "common/base/lp_trim.h"
 #include "watcher/readers.h"
 #include "watcher/store.h"
 
 #include <dirent.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 /* A first scan is written down after the first sync has had the disk for itself for a while. */
@@ -20,6 +21,8 @@
 /* So many records are encoded in well under a millisecond, and then others have the loop. */
 #define SLICE_RECORDS  2000
 #define SLICE_PAUSE_US 1000
+
+#define LARGE_PAGE_BYTES ((size_t)2 * 1024 * 1024)
 
 /* Three months. */
 #define KEEP_S ((uint64_t)90 * 24 * 3600)
@@ -117,7 +120,7 @@ static void run_write(struct lp_read_job *job, void *scratch)
 	lp_store_finish(&m->writer);
 	prune(m->dir);
 	/* Scanning and sending took memory that the system may have back. */
-	(void)malloc_trim(0);
+	lp_trim();
 }
 
 static void arm(struct lp_memory *m, uint64_t delay_us)
@@ -198,6 +201,21 @@ void lp_memory_touch(struct lp_workspace *ws)
 		arm(m, m->saved == 0 ? FIRST_DELAY_US : DELAY_US);
 }
 
+/* Room for what is read as a whole and soon freed; in large pages where there are any, because
+ * asking for each small one takes as long as reading. */
+static uint8_t *alloc_bytes(size_t len)
+{
+	size_t bytes = (len / LARGE_PAGE_BYTES + 1) * LARGE_PAGE_BYTES;
+	uint8_t *data;
+
+	if (len < LARGE_PAGE_BYTES)
+		return malloc(len + 1);
+	data = aligned_alloc(LARGE_PAGE_BYTES, bytes);
+	if (data)
+		(void)madvise(data, bytes, MADV_HUGEPAGE);
+	return data;
+}
+
 /* Reads what is at m->path. Returns 0, -ENOENT, or another -errno with the reason. */
 static int load(struct lp_memory *m, struct lp_index **out, struct lp_err *err)
 {
@@ -221,7 +239,7 @@ static int load(struct lp_memory *m, struct lp_index **out, struct lp_err *err)
 		return lp_err_say(err, EFBIG, "it is too large");
 	(void)futimens(fd, NULL); /* it is in use */
 	len = (size_t)st.st_size;
-	data = malloc(len + 1);
+	data = alloc_bytes(len);
 	if (!data)
 		return lp_err_set(err, ENOMEM, "it cannot be read");
 	r = lp_read_up_to(fd, data, len, &len);

@@ -50,15 +50,16 @@ static bool stat_at(const struct lp_workspace *ws, const char *path, struct stat
 static bool is_same(const struct lp_node *node, const struct stat *st)
 {
 	const struct lp_stat_sig *sig = lp_node_sig(node);
-	int64_t mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+	struct lp_stat_sig now;
 
+	lp_stat_sig_of(st, &now);
 	if (sig->ino == 0 || sig->ino != st->st_ino)
 		return false;
 	if (node->e.kind == LP_KIND_DIR)
 		return S_ISDIR(st->st_mode);
 	return node->e.kind == LP_KIND_FILE && S_ISREG(st->st_mode) &&
-	       node->e.size > LP_INLINE_MAX_BYTES && sig->ctime_ns != 0 &&
-	       sig->size == (uint64_t)st->st_size && sig->mtime_ns == mtime_ns;
+	       node->e.size > LP_INLINE_MAX_BYTES && sig->ctime_ns != 0 && sig->size == now.size &&
+	       sig->mtime_ns == now.mtime_ns;
 }
 
 /* The directory of `path` is on every instance before the changeset begins. */
@@ -78,8 +79,7 @@ static void renew_sig(struct lp_workspace *ws, const char *path, const struct st
 
 	if (!node || node->e.kind != LP_KIND_FILE || node->e.mode != (st->st_mode & 0777))
 		return;
-	sig = *lp_node_sig(node);
-	sig.ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+	lp_stat_sig_of(st, &sig);
 	lp_node_set_sig(node, &sig);
 }
 

@@ -179,3 +179,9 @@ void lp_workspace_resend(struct lp_workspace *ws, const char *path)
 	}
 	lp_workspace_dirty(ws, LP_EVENT_CHANGED, path);
 }
+
+void lp_workspace_unread(struct lp_workspace *ws, const char *path, int cause)
+{
+	lp_workspace_notice(ws, path, strerror(-cause));
+	lp_workspace_resend(ws, path);
+}

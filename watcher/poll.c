@@ -18,6 +18,8 @@
 #define ROUND_SHARE 20u
 #define SLICE_US    4000u
 #define PAUSE_US    4000u
+/* So many are looked at between two looks at the clock. */
+#define CLOCK_CHILDREN 64u
 /* The limit may have been raised, or watches become free. */
 #define RETRY_ROUNDS 8u
 
@@ -34,11 +36,13 @@ struct lp_poll {
 	struct polled **dirs; /* the same, for going through them */
 	size_t n;
 	size_t cap;
-	size_t at; /* the next of the round */
+	size_t at;         /* the next of the round */
+	uint32_t child_at; /* the next of its children, when it takes more than a slice */
 	size_t n_said;
 	unsigned rounds;
 	bool full;         /* in this round there was no watch to be had */
 	uint64_t spent_us; /* in this round */
+	uint64_t slice_ends_us;
 	char why[256];
 	struct lp_timer timer;
 };
@@ -47,6 +51,7 @@ static void forget(struct lp_poll *poll, size_t i)
 {
 	struct polled *p = poll->dirs[i];
 
+	poll->child_at = i == poll->at ? 0 : poll->child_at;
 	(void)lp_map_remove(&poll->known, p->path);
 	poll->dirs[i] = poll->dirs[--poll->n];
 	free(p->path);
@@ -68,28 +73,33 @@ void lp_poll_finish(struct lp_workspace *ws)
 	ws->poll = NULL;
 }
 
-/* Looks at all that the index has of the directory. */
-static void stat_children(struct lp_poll *poll, const struct lp_node *dir, const char *path, int fd)
+/* Looks at what the index has of the directory, from poll->child_at on. Returns false when the
+ * slice is over before it is through: the next one goes on there. Children that come or go between
+ * move others; whoever is missed for that is looked at in the next round. */
+static bool stat_children(struct lp_poll *poll, const struct lp_node *dir, const char *path, int fd)
 {
 	char child[LP_PATH_MAX_BYTES + 1];
 
-	for (uint32_t i = 0; i < lp_node_count(dir); i++) {
+	for (uint32_t i = poll->child_at; i < lp_node_count(dir); i++) {
 		const struct lp_node *node = lp_node_at(dir, i);
-		const struct lp_stat_sig *sig = lp_node_sig(node);
 		struct stat st;
+
+		if (i % CLOCK_CHILDREN == 0 && i > poll->child_at &&
+		    lp_now_us() >= poll->slice_ends_us) {
+			poll->child_at = i;
+			return false;
+		}
 
 		if (fstatat(fd, node->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 		    (node->e.kind == LP_KIND_DIR
 			     ? S_ISDIR(st.st_mode) && node->e.mode == (st.st_mode & 0777)
-			     : sig->ino == st.st_ino && sig->size == (uint64_t)st.st_size &&
-				       sig->mtime_ns == (int64_t)st.st_mtim.tv_sec * 1000000000 +
-								st.st_mtim.tv_nsec &&
-				       sig->ctime_ns == (int64_t)st.st_ctim.tv_sec * 1000000000 +
-								st.st_ctim.tv_nsec))
+			     : lp_sig_is(lp_node_sig(node), &st)))
 			continue;
 		if (lp_path_join(child, sizeof(child), path, node->name) == 0)
 			lp_workspace_dirty(poll->ws, LP_EVENT_CHANGED, child);
 	}
+	poll->child_at = 0;
+	return true;
 }
 
 /* Looks for entries that the index does not have. fd is taken. */
@@ -136,8 +146,14 @@ static bool watch_again(struct lp_poll *poll, const struct polled *p, int fd)
 	return true;
 }
 
-/* Looks at one directory; false: it need not be polled any more. */
-static bool look(struct lp_poll *poll, struct polled *p)
+enum looked {
+	LOOKED_ALL,
+	LOOKED_PART, /* the slice is over */
+	LOOKED_LAST, /* it need not be polled any more */
+};
+
+/* Looks at one directory, or goes on with it. */
+static enum looked look(struct lp_poll *poll, struct polled *p)
 {
 	const struct lp_node *dir = lp_index_get(poll->ws->index, p->path);
 	LP_AUTO_CLOSE int fd = lp_open_beneath(poll->ws->root_fd, p->path[0] ? p->path : ".",
@@ -146,19 +162,20 @@ static bool look(struct lp_poll *poll, struct polled *p)
 
 	if (fd < 0 || fstat(fd, &st) < 0 || !dir || dir->e.kind != LP_KIND_DIR) {
 		lp_workspace_dirty(poll->ws, LP_EVENT_CHANGED, p->path);
-		return false;
+		return LOOKED_LAST;
 	}
 	if (watch_again(poll, p, fd))
-		return false;
-	stat_children(poll, dir, p->path, fd);
+		return LOOKED_LAST;
+	if (!stat_children(poll, dir, p->path, fd))
+		return LOOKED_PART;
 	if (p->listed && same_time(&p->mtime, &st.st_mtim) && same_time(&p->ctime, &st.st_ctim))
-		return true;
+		return LOOKED_ALL;
 	/* Its times move in ticks: only what has rested for longer is known. */
 	p->listed = (uint64_t)st.st_mtim.tv_sec * 1000000 + ROUND_MAX_US < lp_wall_us();
 	p->mtime = st.st_mtim;
 	p->ctime = st.st_ctim;
 	list(poll, dir, p->path, lp_take_fd(&fd));
-	return true;
+	return LOOKED_ALL;
 }
 
 static void on_timer(struct lp_timer *timer)
@@ -170,11 +187,18 @@ static void on_timer(struct lp_timer *timer)
 		poll->rounds++;
 		poll->full = false;
 	}
+	poll->slice_ends_us = began_us + SLICE_US;
 	for (; poll->at < poll->n && spent_us < SLICE_US; spent_us = lp_now_us() - began_us) {
-		if (look(poll, poll->dirs[poll->at]))
+		switch (look(poll, poll->dirs[poll->at])) {
+		case LOOKED_ALL:
 			poll->at++;
-		else
+			break;
+		case LOOKED_LAST:
 			forget(poll, poll->at);
+			break;
+		case LOOKED_PART:
+			break;
+		}
 	}
 	poll->spent_us += spent_us;
 	if (poll->at >= poll->n) {

@@ -77,6 +77,7 @@ void lp_root_rescan(struct lp_workspace *ws)
 	uint64_t now_us = lp_now_us(), since_us = now_us - root->scanned_us, calm_us;
 
 	root->suspect = true;
+	ws->lost = true;
 	if (root->rescan_timer.loop || lp_map_get(&ws->dirty, ""))
 		return;
 	calm_us = CALM_FACTOR * (root->backoff_us ? root->backoff_us : BACKOFF_MIN_US);
@@ -95,6 +96,7 @@ void lp_root_rescan(struct lp_workspace *ws)
 
 void lp_root_scanned(struct lp_workspace *ws)
 {
+	ws->lost = false;
 	if (ws->root)
 		ws->root->scanned_us = lp_now_us();
 	lp_poll_say(ws);

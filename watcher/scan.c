@@ -7,6 +7,7 @@
 #include "watcher/aside.h"
 #include "watcher/batch.h"
 #include "watcher/rules.h"
+#include "watcher/settle.h"
 
 #include <dirent.h>
 #include <string.h>
@@ -26,12 +27,13 @@ struct stack {
 };
 
 /* One walk. n_lists: directories that are open whose entries are not in batches; listed: those of
- * them that were listed. */
+ * them that were listed; missing: paths of what is known and not there. */
 struct walk {
 	struct lp_workspace *ws;
 	struct lp_changeset *cs;
 	struct lp_err *err;
 	struct stack todo;
+	struct stack missing;
 	struct lp_batch_dir *listed;
 	size_t n_lists;
 };
@@ -64,7 +66,16 @@ static void load_rules(struct lp_workspace *ws, int dir_fd, const char *path,
 	lp_buf_finish(&text);
 }
 
-static void drop_unseen(struct walk *w, const char *path)
+/* Whether it is not there, and not only left out by the rules; dir_fd is its directory's. */
+static bool is_missing(int dir_fd, const struct lp_node *n)
+{
+	struct stat st;
+
+	return fstatat(dir_fd, n->name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+}
+
+/* What the walk did not see: it is gone or left out. */
+static void drop_unseen(struct walk *w, int dir_fd, const char *path)
 {
 	struct lp_workspace *ws = w->ws;
 	struct lp_node *dir = lp_index_get(ws->index, path);
@@ -73,8 +84,12 @@ static void drop_unseen(struct walk *w, const char *path)
 	for (uint32_t i = dir ? lp_node_count(dir) : 0; i-- > 0;) {
 		struct lp_node *n = lp_node_at(dir, i);
 
-		if (n->mark != ws->scan_mark &&
-		    lp_path_join(child, sizeof(child), path, n->name) == 0)
+		if (n->mark == ws->scan_mark ||
+		    lp_path_join(child, sizeof(child), path, n->name) < 0)
+			continue;
+		if (w->cs && ws->lost && is_missing(dir_fd, n))
+			push(&w->missing, child);
+		else
 			lp_workspace_drop(ws, n, child, w->cs);
 	}
 }
@@ -93,7 +108,7 @@ static void leave_dir(struct walk *w, struct lp_batch_dir *dir, bool failed)
 		return;
 	/* What was not listed may be there all the same. */
 	if (!failed && (dir->listed == 0 || dir->listed == -ENOENT))
-		drop_unseen(w, dir->path);
+		drop_unseen(w, dir->fd, dir->path);
 	lp_batch_dir_free(dir);
 }
 
@@ -297,6 +312,25 @@ static int read_dir(struct walk *w)
 	return r;
 }
 
+/* What is gone while events were lost. When nothing else changed, the whole tree may be on its way
+ * to be removed: then none of it is told at once (settle.c). Otherwise it is a part of what
+ * changed. */
+static void finish_missing(struct walk *w, size_t n_ops_before)
+{
+	bool only_loses = w->cs && w->cs->n_ops == n_ops_before;
+
+	while (w->missing.n > 0) {
+		LP_AUTO_FREE char *path = w->missing.paths[--w->missing.n];
+		struct lp_node *n = lp_index_get(w->ws->index, path);
+
+		if (n && only_loses)
+			lp_settle_missed(w->ws, path);
+		else if (n)
+			lp_workspace_drop(w->ws, n, path, w->cs);
+	}
+	free(w->missing.paths);
+}
+
 /* Gives up what is under way. */
 static void abandon(struct walk *w)
 {
@@ -327,6 +361,7 @@ int lp_workspace_walk(struct lp_workspace *ws, const char *path, struct lp_chang
 		      struct lp_err *err)
 {
 	struct walk w = {.ws = ws, .cs = cs, .err = err};
+	size_t n_ops = cs ? cs->n_ops : 0;
 	int r = 0;
 
 	if (!ws->readers)
@@ -352,6 +387,7 @@ int lp_workspace_walk(struct lp_workspace *ws, const char *path, struct lp_chang
 	while (w.todo.n > 0)
 		free(w.todo.paths[--w.todo.n]);
 	free(w.todo.paths);
+	finish_missing(&w, n_ops);
 	lp_poll_say(ws);
 	return r;
 }

@@ -10,10 +10,13 @@
  *    it ("x.new" of "x") until MADE_US after it. So an editor's safe write is one change, and a
  *    file that really is called so is there a moment later.
  *  - What went away stays in the index until nothing went away for GONE_US, but not longer than
- *    GONE_MAX_US: it may be made again (unlink, create), and many that are removed together are
- *    one changeset. When they are GONE_MANY it may be all there is, which must not go away bit by
- *    bit, each of them too little to be asked about (sync/guard.h): up to GONE_MANY_MAX_US. What
- * was renamed to make room for a new file of its name may take ROOM_US. */
+ *    GONE_MAX_US, or GONE_MANY_MAX_US when it is many: it may be made again (unlink, create), and
+ *    many that are removed together are one changeset. What was renamed to make room for a new file
+ *    of its name may take ROOM_US.
+ *  - As long as a tree loses many and nothing in it is new or changes, it may be on its way to be
+ *    removed as a whole, which must not go out bit by bit, each of them too little to be asked
+ *    about (sync/guard.h). Then there is no longest time, and the rest grows with the time that it
+ *    has taken so far, so that a disk that stalls does not pass for the end. */
 #include "watcher/settle.h"
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
@@ -32,6 +35,8 @@
 #define GONE_MAX_US      1000000u
 #define GONE_MANY        20u
 #define GONE_MANY_MAX_US 30000000u
+#define GONE_REST_SHARE  10u /* of the time since the first went away */
+#define GONE_REST_MAX_US 2000000u
 #define ROOM_US          500000u
 #define TICK_US          2000u /* the least time between two looks at all that wait */
 
@@ -250,15 +255,14 @@ bool lp_settle_name(struct lp_workspace *ws, const struct lp_node *dir, const ch
 	return true;
 }
 
-bool lp_settle_gone(struct lp_workspace *ws, const char *path, const struct lp_dirty *hint)
+/* Begins or goes on to wait for something that is gone. */
+static void await_gone(struct lp_workspace *ws, const char *path, const struct lp_dirty *hint)
 {
 	uint64_t now_us = lp_now_us();
 	struct lp_wait *wait;
 
-	/* What was moved elsewhere is gone for certain. */
-	if (!hint || (hint->moved && !hint->replaced) ||
-	    has_rested(ws, hint, hint->replaced ? ROOM_US : GONE_US))
-		return false;
+	if (ws->n_gone == 0)
+		ws->gone_first_us = hint->last_us;
 	wait = wait_at(ws, path, LP_WAIT_GONE);
 	wait->replaced |= hint->replaced;
 	wait->last_us = hint->last_us;
@@ -266,8 +270,26 @@ bool lp_settle_gone(struct lp_workspace *ws, const char *path, const struct lp_d
 	wait->due_us = wait->last_us + (wait->replaced ? ROOM_US : GONE_US);
 	if (wait->due_us < now_us)
 		wait->due_us = now_us;
-	ws->gone_us = now_us;
+	if (ws->gone_us < hint->last_us)
+		ws->gone_us = hint->last_us;
 	arm(ws, wait->due_us);
+}
+
+void lp_settle_missed(struct lp_workspace *ws, const char *path)
+{
+	const struct lp_dirty hint = {.last_us = lp_now_us()};
+
+	await_gone(ws, path, &hint);
+}
+
+bool lp_settle_gone(struct lp_workspace *ws, const char *path, const struct lp_dirty *hint)
+{
+	/* What was moved elsewhere is gone for certain. However late this comes: what rested is
+	 * decided for all that went away together. */
+	if (!hint || (hint->moved && !hint->replaced) || hint->rested ||
+	    hint->last_us <= ws->quiet_us)
+		return false;
+	await_gone(ws, path, hint);
 	return true;
 }
 
@@ -282,17 +304,29 @@ bool lp_settle_makes_room(struct lp_workspace *ws, const char *from, const char 
 	       lp_ignore_check(ws->ignore, to, false, NULL);
 }
 
+/* When nothing that went away is waited for any more. */
+static uint64_t gone_rest_ends(const struct lp_workspace *ws)
+{
+	uint64_t rest_us = ws->gone_us > ws->gone_first_us
+				   ? (ws->gone_us - ws->gone_first_us) / GONE_REST_SHARE
+				   : 0;
+
+	rest_us = rest_us < GONE_US ? GONE_US : least(rest_us, GONE_REST_MAX_US);
+	return ws->gone_us + rest_us;
+}
+
 /* When it is to be looked at after all: now, or as long as others go away around it, later. */
 static bool is_due(const struct lp_workspace *ws, struct lp_wait *wait, uint64_t now_us)
 {
-	uint64_t max_us = ws->n_gone >= GONE_MANY ? GONE_MANY_MAX_US : GONE_MAX_US;
+	bool many = ws->n_gone >= GONE_MANY, only_loses = ws->grew_us < ws->gone_first_us;
+	uint64_t max_us = !many ? GONE_MAX_US : only_loses ? UINT64_MAX : GONE_MANY_MAX_US;
 
 	if (wait->due_us == 0 || wait->due_us > now_us)
 		return false;
-	if (wait->why != LP_WAIT_GONE || wait->replaced || now_us >= ws->gone_us + GONE_US ||
-	    now_us >= wait->first_us + max_us)
+	if (wait->why != LP_WAIT_GONE || wait->replaced || now_us >= gone_rest_ends(ws) ||
+	    now_us - wait->first_us >= max_us)
 		return true;
-	wait->due_us = ws->gone_us + GONE_US;
+	wait->due_us = gone_rest_ends(ws);
 	return false;
 }
 

@@ -18,6 +18,9 @@ bool lp_settle_name(struct lp_workspace *ws, const struct lp_node *dir, const ch
 /* Something known was not there: whether to leave it in the index for a moment. */
 bool lp_settle_gone(struct lp_workspace *ws, const char *path, const struct lp_dirty *hint);
 
+/* A walk did not find something known: it is left in the index for a moment. */
+void lp_settle_missed(struct lp_workspace *ws, const char *path);
+
 /* An event came for a path; d is the note to be made of it. When a writer goes on writing its wait
  * is renewed and true returned: there is nothing to look at yet. */
 bool lp_settle_event(struct lp_workspace *ws, const struct lp_event *ev, struct lp_dirty *d);

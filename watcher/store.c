@@ -49,7 +49,7 @@ static size_t depth_of(const struct lp_node *n)
 {
 	size_t depth = 0;
 
-	while ((n = n->parent) && n->parent)
+	while ((n = lp_node_parent(n)) && lp_node_parent(n))
 		depth++;
 	return depth;
 }

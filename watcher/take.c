@@ -183,6 +183,7 @@ struct lp_changeset *lp_workspace_take(struct lp_workspace *ws)
 
 	if (ws->dirty.n == 0 || lp_workspace_held(ws) || !lp_root_is_there(ws))
 		return NULL;
+	lp_personal_check(ws);
 	dirty = lp_xcalloc(ws->dirty.n, sizeof(struct lp_dirty *));
 	for (struct lp_dirty *d; (d = lp_map_next(&ws->dirty, &at));)
 		dirty[n++] = d;

@@ -1,4 +1,5 @@
 /* watcher/update.c: what a look at an entry means for the index and for the changeset. */
+#include "common/base/lp_clock.h"
 #include "common/base/lp_mem.h"
 #include "watcher/aside.h"
 #include "watcher/memory.h"
@@ -115,6 +116,7 @@ static void record(struct lp_workspace *ws, struct lp_node *dir, const char *pat
 	if (cs && (!same || owed)) {
 		bool keep = same_content && look->e.kind == LP_KIND_FILE && !owed;
 
+		ws->grew_us = lp_now_us();
 		add_op(cs, path, look, keep, &base);
 		cs->ops[cs->n_ops - 1].is_new = is_new;
 		lp_workspace_paid(ws, path);

@@ -249,13 +249,34 @@ static void set_wd(struct lp_wtree *t, struct lp_wdir *d, int wd)
 	link_wd(t, d);
 }
 
+/* A watch that stood for nothing, of a path that is not the root's. */
+static void put_new(struct lp_wtree *t, const char *path, int wd, lp_wtree_drop_fn *drop, void *ctx)
+{
+	const char *name = lp_path_base(path);
+	struct lp_wdir *dir = parent_of(t, path), *d = lp_wtree_child(t, dir, name);
+
+	if (d && d->wd >= 0) {
+		lp_wtree_drop(t, d, drop, ctx);
+		d = NULL;
+	}
+	if (!d) {
+		d = create(t, name, strlen(name));
+		put_below(t, d, dir);
+	}
+	set_wd(t, d, wd);
+}
+
 void lp_wtree_put(struct lp_wtree *t, const char *path, int wd, lp_wtree_drop_fn *drop, void *ctx)
 {
-	struct lp_wdir *own, *there, *dir;
+	struct lp_wdir *own, *there;
 
 	if (t->n >= t->n_buckets)
 		grow(t);
 	own = lp_wtree_find(t, wd);
+	if (!own && path[0] != '\0') {
+		put_new(t, path, wd, drop, ctx);
+		return;
+	}
 	there = lp_wtree_get(t, path);
 	if (own && own == there)
 		return;
@@ -275,12 +296,7 @@ void lp_wtree_put(struct lp_wtree *t, const char *path, int wd, lp_wtree_drop_fn
 			set_wd(t, t->root, wd);
 		return;
 	}
-	if (!own) {
-		own = create(t, lp_path_base(path), strlen(lp_path_base(path)));
-		set_wd(t, own, wd);
-	}
-	dir = parent_of(t, path);
-	lp_wtree_attach(t, own, dir, lp_path_base(path), drop, ctx);
+	lp_wtree_attach(t, own, parent_of(t, path), lp_path_base(path), drop, ctx);
 }
 
 void lp_wtree_unwatch(struct lp_wtree *t, struct lp_wdir *d)

@@ -39,6 +39,7 @@ int lp_workspace_open(struct lp_workspace **out, struct lp_loop *loop, const cha
 	ws->path = lp_take_ptr(&real);
 	ws->ops = *ops;
 	ws->ctx = ctx;
+	lp_personal_ask(&ws->personal, ws->path);
 	ws->ticks = lp_ticks_of(ws->root_fd);
 	ws->scratch = lp_xcalloc(1, LP_LOOK_SCRATCH_BYTES);
 	lp_settle_start(ws);
@@ -63,6 +64,7 @@ void lp_workspace_close(struct lp_workspace *ws)
 	lp_memory_finish(ws);
 	lp_aside_finish(ws);
 	lp_readers_destroy(ws->readers);
+	lp_personal_finish(&ws->personal);
 	lp_git_finish(ws);
 	lp_poll_finish(ws);
 	lp_root_finish(ws);
@@ -128,11 +130,17 @@ int lp_workspace_open_file(const struct lp_workspace *ws, const char *path)
 	LP_AUTO_CLOSE int fd =
 		lp_open_beneath(ws->root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 	struct stat st;
+	bool leased;
 
 	if (fd < 0)
 		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -ESTALE;
+	leased = !lp_look_has_rested(&st);
 	/* As in lp_look_at: a refusal for another reason means that there are no leases. */
-	if ((fcntl(fd, F_SETLEASE, F_RDLCK) < 0 && errno == EAGAIN) ||
+	if ((leased && fcntl(fd, F_SETLEASE, F_RDLCK) < 0 && errno == EAGAIN) ||
 	    lp_workspace_is_written(ws, path)) {
 		const struct lp_wait *wait = lp_map_get(&ws->waits, path);
 
@@ -140,7 +148,7 @@ int lp_workspace_open_file(const struct lp_workspace *ws, const char *path)
 			return -EBUSY;
 	}
 	/* Sending a large file takes too long to keep a writer waiting. */
-	if (fstat(fd, &st) < 0 || st.st_size > (off_t)LP_INLINE_MAX_BYTES)
+	if (leased && st.st_size > (off_t)LP_INLINE_MAX_BYTES)
 		(void)fcntl(fd, F_SETLEASE, F_UNLCK);
 	return lp_take_fd(&fd);
 }
@@ -185,8 +193,10 @@ void lp_workspace_notice(struct lp_workspace *ws, const char *path, const char *
 
 int lp_workspace_scan(struct lp_workspace *ws, struct lp_err *err)
 {
-	int r = lp_workspace_walk(ws, "", NULL, err);
+	int r;
 
+	lp_personal_load(ws);
+	r = lp_workspace_walk(ws, "", NULL, err);
 	lp_root_scanned(ws);
 	return r < 0 ? lp_err_wrap(err, r, "%s", ws->path) : 0;
 }

@@ -71,6 +71,9 @@ const char *lp_workspace_held(const struct lp_workspace *ws);
  * has settled holds it, changed or not. */
 void lp_workspace_resend(struct lp_workspace *ws, const char *path);
 
+/* The same for a path that could not be read (-errno): says so, once. */
+void lp_workspace_unread(struct lp_workspace *ws, const char *path, int cause);
+
 /* Looks at everything noted so far, brings the index up to date and returns what changed as a
  * changeset with the next revision (one reference, the caller's), or NULL when nothing did,
  * somebody holds, or the root is gone for the moment. */
@@ -90,8 +93,10 @@ uint64_t lp_workspace_revision(const struct lp_workspace *ws);
 void lp_workspace_raise_revision(struct lp_workspace *ws, uint64_t floor);
 
 /* Opens a file of the workspace for reading, crossing no link. As long as a small one
- * (LP_INLINE_MAX_BYTES) is open, a writer's open waits. Returns an owned descriptor, -EBUSY when
- * somebody has it open for writing and it was not sent while it was open, or another -errno. */
+ * (LP_INLINE_MAX_BYTES) that changed within two seconds is open, a writer's open waits; what was
+ * read of any other has to be compared with its digest. Returns an owned descriptor, -EBUSY when
+ * somebody has such a fresh one open for writing and it was not sent while it was open, -ESTALE
+ * when it is no regular file, or another -errno. */
 int lp_workspace_open_file(const struct lp_workspace *ws, const char *path) LP_MUST_USE;
 
 /* The target of a link of the workspace into out, not terminated. Returns its length or -errno. */

@@ -9,6 +9,7 @@
 #include "common/base/lp_map.h"
 #include "sync/ignore.h"
 #include "watcher/content.h"
+#include "watcher/personal.h"
 #include "watcher/workspace.h"
 
 #define LP_CONF_NAME "livepush.yml"
@@ -79,8 +80,10 @@ struct lp_workspace {
 	size_t n_gone;       /* waits of something gone */
 	size_t n_soon;       /* waits that end by themselves: of a name or of something gone */
 	struct lp_timer wait_timer;
-	uint64_t gone_us;  /* when something was seen to be gone last */
-	uint64_t quiet_us; /* what happened up to then needs no rest any more */
+	uint64_t gone_us;       /* when something was seen to be gone last */
+	uint64_t gone_first_us; /* since when there is something gone */
+	uint64_t grew_us;       /* when something was found to be new or to have changed last */
+	uint64_t quiet_us;      /* what happened up to then needs no rest any more */
 	struct lp_move *moves;
 	size_t n_moves;
 	size_t cap_moves;
@@ -88,10 +91,12 @@ struct lp_workspace {
 	struct lp_map noticed; /* of char, owned: paths */
 	struct lp_map linked;  /* of struct lp_linked, owned (links.c) */
 	bool links_unresolved;
+	bool lost; /* events were lost, and the whole tree was not walked since */
 	struct lp_hold *holds;
 	size_t n_holds;
 	size_t cap_holds;
 	int last_hold;
+	struct lp_personal personal;
 	struct lp_git *git;   /* git.c */
 	struct lp_poll *poll; /* poll.c */
 	struct lp_root *root; /* root.c */

@@ -25,6 +25,11 @@ struct rig {
 	size_t n_changesets;
 };
 
+/* $XDG_CONFIG_HOME and $GIT_CONFIG_GLOBAL of rigs that are opened from now on; NULL: there is
+ * nothing. */
+extern const char *rig_config_home;
+extern const char *rig_git_config;
+
 /* A fresh directory; scanned is whether it is scanned (and watched) right away. */
 void rig_open(struct rig *r, bool scanned);
 void rig_scan(struct rig *r);
