@@ -56,6 +56,21 @@ void lp_canary_try(struct lp_canary *c)
 {
 	choose(c);
 	c->is_trying = true;
+	c->is_given = c->links[c->chosen]->state >= LP_LINK_READY;
+	hold_others(c, true);
+}
+
+bool lp_canary_tries(const struct lp_canary *c, const struct lp_link *link)
+{
+	return c->is_on && c->is_trying && lp_link_index(link) == c->chosen;
+}
+
+void lp_canary_up(struct lp_canary *c, struct lp_link *link)
+{
+	if (!c->is_on || !c->is_trying || c->is_given)
+		return;
+	c->chosen = lp_link_index(link);
+	c->is_given = true;
 	hold_others(c, true);
 }
 
@@ -82,30 +97,39 @@ static void refuse(struct lp_link *link)
 		return; /* it is compared when it is back */
 }
 
-void lp_canary_heard(struct lp_canary *c, struct lp_link *link, const struct lp_msg *msg)
+bool lp_canary_undoes(uint64_t stage)
 {
-	if (!c->is_on || !c->is_trying || lp_link_index(link) != c->chosen)
-		return;
+	return stage == LP_WIRE_STAGE_RULE || stage == LP_WIRE_STAGE_START ||
+	       stage == LP_WIRE_STAGE_HEALTH;
+}
+
+bool lp_canary_heard(struct lp_canary *c, struct lp_link *link, const struct lp_msg *msg)
+{
+	if (!lp_canary_tries(c, link))
+		return false;
 	if (msg->kind == LP_MSG_FAILED) {
 		const struct lp_msg_failed *f = &msg->u.failed;
 
-		if (!f->resync && f->revision >= link->applied &&
-		    (f->stage == LP_WIRE_STAGE_RULE || f->stage == LP_WIRE_STAGE_START ||
-		     f->stage == LP_WIRE_STAGE_HEALTH))
-			refuse(link);
-		return;
+		/* Of what it was given last. */
+		if (f->resync || f->revision < link->applied || !lp_link_is_idle(link) ||
+		    !lp_canary_undoes(f->stage))
+			return false;
+		refuse(link);
+		return true;
 	}
 	if (msg->kind != LP_MSG_SETTLED || !lp_link_is_idle(link) || link->rolled ||
 	    msg->u.settled.revision < link->applied)
-		return;
+		return false;
 	c->is_trying = false;
 	hold_others(c, false);
+	return false;
 }
 
 void lp_canary_lost(struct lp_canary *c, struct lp_link *link)
 {
 	if (c->is_on && lp_link_index(link) == c->chosen && lp_link_has_ended(link)) {
 		choose(c);
+		c->is_given = c->links[c->chosen]->state >= LP_LINK_READY;
 		hold_others(c, c->is_trying);
 	}
 }

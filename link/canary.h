@@ -6,13 +6,15 @@
 #include "link/link.h"
 
 /* links: n of them, borrowed. is_trying: the chosen one has something that has not settled yet, or
- * that failed there; the others are held. A zeroed struct is off. */
+ * that failed there; the others are held. is_given: it was connected meanwhile. A zeroed struct is
+ * off. */
 struct lp_canary {
 	struct lp_link *const *links;
 	size_t n;
 	size_t chosen;
 	bool is_on;
 	bool is_trying;
+	bool is_given;
 };
 
 /* Begins with the first connections: what the workspace holds is new, too. */
@@ -25,9 +27,19 @@ void lp_canary_try(struct lp_canary *c);
  * others gets what the chosen one has not tried. */
 bool lp_canary_wants(const struct lp_canary *c);
 
+/* Whether that one is being tried. */
+bool lp_canary_tries(const struct lp_canary *c, const struct lp_link *link);
+
+/* A connection is welcome: it is chosen when the one that was has not been there yet. Before it
+ * catches up. */
+void lp_canary_up(struct lp_canary *c, struct lp_link *link);
+
 /* What an instance said. When the chosen one has settled, the others are let go on; when it failed,
- * it is asked to go back. */
-void lp_canary_heard(struct lp_canary *c, struct lp_link *link, const struct lp_msg *msg);
+ * it is asked to go back: true. */
+bool lp_canary_heard(struct lp_canary *c, struct lp_link *link, const struct lp_msg *msg);
+
+/* Whether it is asked to go back after a failure of that stage (enum lp_wire_stage). */
+bool lp_canary_undoes(uint64_t stage);
 
 /* A connection is lost for good: another one is chosen. */
 void lp_canary_lost(struct lp_canary *c, struct lp_link *link);

@@ -19,9 +19,9 @@ static bool has_chunks(const struct lp_op *op)
 	return op->chunks && op->chunks->bytes == op->e.size;
 }
 
-bool lp_content_has_recipe(const struct lp_op *op)
+bool lp_content_has_recipe(struct lp_op *op)
 {
-	struct lp_segment *segments = NULL;
+	const struct lp_segment *segments;
 	uint64_t spared = 0;
 	size_t n;
 
@@ -31,11 +31,10 @@ bool lp_content_has_recipe(const struct lp_op *op)
 	n = lp_op_recipe(op, &segments);
 	for (size_t i = 0; i < n; i++)
 		spared += segments[i].is_new ? 0 : segments[i].len;
-	free(segments);
 	return spared >= RECIPE_SPARES_BYTES;
 }
 
-void lp_content_open(struct lp_content *c, const struct lp_op *op, int fd, uint64_t at, bool recipe)
+void lp_content_open(struct lp_content *c, struct lp_op *op, int fd, uint64_t at, bool recipe)
 {
 	c->op = op;
 	c->fd = fd;
@@ -49,7 +48,8 @@ void lp_content_open(struct lp_content *c, const struct lp_op *op, int fd, uint6
 		c->piece = lp_xcalloc(1, LP_WIRE_PIECE_BYTES);
 	if (recipe) {
 		c->n_segments = lp_op_recipe(op, &c->segments);
-		while (c->segments[c->segment].at + c->segments[c->segment].len <= at)
+		while (c->segment + 1 < c->n_segments &&
+		       c->segments[c->segment].at + c->segments[c->segment].len <= at)
 			c->segment++;
 	} else {
 		(void)posix_fadvise(fd, (off_t)at, 0, POSIX_FADV_SEQUENTIAL);
@@ -65,7 +65,6 @@ void lp_content_close(struct lp_content *c)
 	lp_auto_close(&c->fd);
 	c->open = false;
 	c->op = NULL;
-	free(c->segments);
 	c->segments = NULL;
 	lp_hasher_destroy(c->hasher);
 	c->hasher = NULL;
@@ -79,7 +78,7 @@ void lp_content_finish(struct lp_content *c)
 	lp_buf_finish(&c->body);
 }
 
-/* Exactly len bytes at `at` into out. Returns 0 or -ESTALE. */
+/* Exactly len bytes at `at` into out. Returns 0, -ESTALE when it is too short, or -errno. */
 static int read_at(const struct lp_content *c, uint64_t at, uint8_t *out, size_t len)
 {
 	while (len > 0) {
@@ -88,7 +87,7 @@ static int read_at(const struct lp_content *c, uint64_t at, uint8_t *out, size_t
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return -ESTALE;
+			return n < 0 ? -errno : -ESTALE;
 		out += n;
 		at += (uint64_t)n;
 		len -= (size_t)n;
@@ -119,12 +118,14 @@ static int read_chunks(const struct lp_content *c, size_t *len)
 	const struct lp_chunks *chunks = c->op->chunks;
 	uint32_t end = c->chunk;
 	size_t at = 0;
+	int r;
 
 	*len = 0;
 	while (end < chunks->n && chunks->c[end].len <= LP_WIRE_PIECE_BYTES - *len)
 		*len += chunks->c[end++].len;
-	if (*len == 0 || read_at(c, c->chunk_at, c->piece, *len) < 0)
-		return -ESTALE;
+	r = *len > 0 ? read_at(c, c->chunk_at, c->piece, *len) : -ESTALE;
+	if (r < 0)
+		return r;
 	for (uint32_t i = c->chunk; i < end; i++) {
 		if (!is_chunk(&chunks->c[i], c->piece + at))
 			return -ESTALE;
@@ -138,10 +139,12 @@ static int read_unlisted(struct lp_content *c, size_t *len)
 {
 	uint64_t left = c->op->e.size - c->at;
 	struct lp_digest d;
+	int r;
 
 	*len = left < LP_WIRE_PIECE_BYTES ? (size_t)left : LP_WIRE_PIECE_BYTES;
-	if (read_at(c, c->at, c->piece, *len) < 0)
-		return -ESTALE;
+	r = read_at(c, c->at, c->piece, *len);
+	if (r < 0)
+		return r;
 	if (!c->hasher)
 		return 0;
 	lp_hasher_add(c->hasher, c->piece, *len);
@@ -180,12 +183,17 @@ static int next_data(struct lp_content *c, struct lp_buf *out, uint64_t *sent)
 static int read_chunk(struct lp_content *c)
 {
 	const struct lp_chunk *chunk = &c->op->chunks->c[c->chunk];
+	int r;
 
 	if (c->has_chunk == c->chunk)
 		return 0;
 	c->has_chunk = UINT32_MAX;
-	if (chunk->len > LP_WIRE_PIECE_BYTES || read_at(c, c->chunk_at, c->piece, chunk->len) < 0 ||
-	    !is_chunk(chunk, c->piece))
+	if (chunk->len > LP_WIRE_PIECE_BYTES)
+		return -ESTALE;
+	r = read_at(c, c->chunk_at, c->piece, chunk->len);
+	if (r < 0)
+		return r;
+	if (!is_chunk(chunk, c->piece))
 		return -ESTALE;
 	c->has_chunk = c->chunk;
 	return 0;
@@ -199,11 +207,13 @@ static int add_new(struct lp_content *c, struct lp_msg_patch *patch)
 	struct lp_wire_segment *last = NULL;
 	uint64_t end = s->at + s->len;
 	size_t len;
+	int r;
 
 	seek_chunk(c);
 	chunk = &c->op->chunks->c[c->chunk];
-	if (read_chunk(c) < 0)
-		return -ESTALE;
+	r = read_chunk(c);
+	if (r < 0)
+		return r;
 	if (end > c->chunk_at + chunk->len)
 		end = c->chunk_at + chunk->len;
 	len = (size_t)(end - c->at);

@@ -15,7 +15,7 @@ struct lp_content {
 	uint64_t at;       /* where in the file the next message begins */
 	uint32_t chunk;    /* the chunk that `at` lies in, when the operation has chunks */
 	uint64_t chunk_at; /* where it begins */
-	struct lp_segment *segments; /* owned; of a recipe, NULL: the content goes out as it is */
+	const struct lp_segment *segments; /* of a recipe; NULL: the content goes out as it is */
 	size_t n_segments;
 	size_t segment;
 	uint32_t has_chunk; /* of a recipe: the chunk that is in the piece; UINT32_MAX: none */
@@ -25,17 +25,16 @@ struct lp_content {
 };
 
 /* Whether the operation's content can be sent as a recipe that is worth it. */
-bool lp_content_has_recipe(const struct lp_op *op);
+bool lp_content_has_recipe(struct lp_op *op);
 
 /* Begins with the byte at `at`. fd: of the file, taken. recipe: PATCH instead of DATA; only when
  * lp_content_has_recipe. Without a chunk list, what begins in the middle is not checked here but by
  * the receiver alone. */
-void lp_content_open(struct lp_content *c, const struct lp_op *op, int fd, uint64_t at,
-		     bool recipe);
+void lp_content_open(struct lp_content *c, struct lp_op *op, int fd, uint64_t at, bool recipe);
 
 /* Appends the next message to out and adds the bytes of content in it to *sent. Returns 1, or 0
- * when it was the last one, or -ESTALE when the file is not what was announced (nothing appended),
- * or -ENOMEM. */
+ * when it was the last one, or with nothing appended -ESTALE when the file is not what was
+ * announced, -ENOMEM, or another -errno when it cannot be read. */
 int lp_content_next(struct lp_content *c, struct lp_buf *out, uint64_t *sent) LP_MUST_USE;
 
 /* Ends it before its time or after; what it needed to read is kept for the next one. */

@@ -24,23 +24,26 @@ struct lp_feed {
 	bool left_out;
 	struct lp_content large; /* of the operation before next_op, when it is open */
 	uint64_t sent;
-	uint8_t *piece; /* LP_WIRE_PIECE_BYTES for contents that are read now, or NULL */
+	struct lp_buf
+		content; /* contents that are read now; kept, so that it need not grow again */
 };
 
-/* The operations of one message while it is put together. */
+/* The operations of one message while it is put together. content: the feed's; offsets in ops until
+ * the batch is complete. failed: there is no memory for more. */
 struct batch {
 	struct lp_wire_op *ops;
 	size_t n;
 	size_t cap;
 	size_t bytes;
-	struct lp_buf content; /* contents read now; offsets in ops until the batch is complete */
+	struct lp_buf *content;
 	bool full;
+	bool failed;
 };
 
 /* Goes on in the middle of a large file. What cannot be opened any more turns into a SKIP. */
 static void reopen(struct lp_feed *f, uint64_t at)
 {
-	const struct lp_op *op = &f->cs->ops[f->next_op - 1];
+	struct lp_op *op = &f->cs->ops[f->next_op - 1];
 	int fd = f->source.open(f->source.ctx, op->path);
 
 	lp_content_open(&f->large, op, fd, at, f->have.bases && lp_content_has_recipe(op));
@@ -72,7 +75,7 @@ void lp_feed_destroy(struct lp_feed *f)
 		return;
 	lp_content_finish(&f->large);
 	lp_changeset_unref(f->cs);
-	free(f->piece);
+	lp_buf_finish(&f->content);
 	free(f);
 }
 
@@ -121,30 +124,37 @@ static struct lp_wire_op *add_op(struct batch *b, const struct lp_op *op)
 	return w;
 }
 
-/* Content that is read now goes behind that of the batch; its pointer is fixed when the batch is
- * complete, because the buffer may move until then. */
-static void set_content(struct batch *b, struct lp_wire_op *w, const void *data, size_t len)
+/* Room for content that is read now, behind that of the batch; NULL when there is no memory. */
+static uint8_t *room_for(struct batch *b, size_t len)
+{
+	b->failed |= lp_buf_reserve(b->content, len) < 0;
+	return b->failed ? NULL : b->content->data + b->content->len;
+}
+
+/* That content is complete. Its pointer is fixed when the batch is, because the buffer may move
+ * until then. */
+static void set_content(struct batch *b, struct lp_wire_op *w, size_t len)
 {
 	w->has_content = true;
 	w->content.p = NULL;
 	w->content.len = len;
-	if (lp_buf_add(&b->content, data, len) < 0)
-		abort();
+	b->content->len += len;
 	b->bytes += len;
 }
 
-static uint8_t *piece_of(struct lp_feed *f)
+static bool is_gone(int cause)
 {
-	if (!f->piece)
-		f->piece = lp_xcalloc(1, LP_WIRE_PIECE_BYTES);
-	return f->piece;
+	return cause == -ENOENT || cause == -ENOTDIR || cause == -ELOOP;
 }
 
-/* The path changed since the changeset was made, so that it does not lead to its root. */
-static void now_stale(struct lp_feed *f, const struct lp_op *op)
+/* The path is not sent, so that the changeset does not lead to its root. cause: why it could not be
+ * read; what says only that it changed since the changeset was made is no error. */
+static void leave_out(struct lp_feed *f, const struct lp_op *op, int cause)
 {
+	bool changed = is_gone(cause) || cause == -EBUSY || cause == -ESTALE;
+
 	f->left_out = true;
-	f->source.stale(f->source.ctx, op->path);
+	f->source.stale(f->source.ctx, op->path, changed ? 0 : cause);
 }
 
 /* It could not be opened: it is gone, or nothing is known of it for now. */
@@ -152,29 +162,32 @@ static void add_missing(struct lp_feed *f, struct batch *b, const struct lp_op *
 {
 	struct lp_op gone = {.kind = LP_OP_DELETE, .path = op->path};
 
-	now_stale(f, op);
-	if (cause == -ENOENT || cause == -ENOTDIR || cause == -ELOOP)
+	leave_out(f, op, cause);
+	if (is_gone(cause))
 		(void)add_op(b, &gone);
 }
 
 static void add_link(struct lp_feed *f, struct batch *b, const struct lp_op *op)
 {
-	uint8_t *target = piece_of(f);
-	long n = f->source.read_link(f->source.ctx, op->path, (char *)target, LP_PATH_MAX_BYTES);
+	uint8_t *target = room_for(b, LP_PATH_MAX_BYTES);
 	struct lp_digest d;
+	long n;
 
+	if (!target)
+		return;
+	n = f->source.read_link(f->source.ctx, op->path, (char *)target, LP_PATH_MAX_BYTES);
 	if (n < 0) {
 		add_missing(f, b, op, (int)n);
 		return;
 	}
 	d = lp_digest_of(target, (size_t)n);
 	if (lp_digest_equal(&d, &op->e.digest))
-		set_content(b, add_op(b, op), target, (size_t)n);
+		set_content(b, add_op(b, op), (size_t)n);
 	else
-		now_stale(f, op);
+		leave_out(f, op, -ESTALE);
 }
 
-static void begin_large(struct lp_feed *f, struct batch *b, const struct lp_op *op, int *fd)
+static void begin_large(struct lp_feed *f, struct batch *b, struct lp_op *op, int *fd)
 {
 	uint64_t at = 0;
 
@@ -189,35 +202,44 @@ static void begin_large(struct lp_feed *f, struct batch *b, const struct lp_op *
 	b->full = true;
 }
 
-static void add_file(struct lp_feed *f, struct batch *b, const struct lp_op *op)
+/* A file whose content goes with its operation. */
+static void add_small(struct lp_feed *f, struct batch *b, const struct lp_op *op, int fd)
+{
+	size_t size = (size_t)op->e.size, len;
+	uint8_t *to = room_for(b, size + 1);
+	struct lp_digest d;
+	int r;
+
+	if (!to)
+		return;
+	/* One byte more than it has, to notice that it grows. */
+	r = lp_read_up_to(fd, to, size + 1, &len);
+	if (r == 0 && len == size) {
+		d = lp_digest_of(to, len);
+		if (lp_digest_equal(&d, &op->e.digest)) {
+			set_content(b, add_op(b, op), len);
+			f->sent += len;
+			return;
+		}
+	}
+	leave_out(f, op, r < 0 ? r : -ESTALE);
+}
+
+static void add_file(struct lp_feed *f, struct batch *b, struct lp_op *op)
 {
 	LP_AUTO_CLOSE int fd = f->source.open(f->source.ctx, op->path);
-	struct lp_digest d;
 	struct stat st;
-	size_t len;
 
-	if (fd < 0) {
+	if (fd < 0)
 		add_missing(f, b, op, fd);
-		return;
-	}
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != op->e.size) {
-		now_stale(f, op);
-		return;
-	}
-	if (op->e.size > LP_INLINE_MAX_BYTES) {
+	else if (op->e.size <= LP_INLINE_MAX_BYTES)
+		add_small(f, b, op, fd);
+	else if (fstat(fd, &st) < 0)
+		leave_out(f, op, -errno);
+	else if ((uint64_t)st.st_size != op->e.size)
+		leave_out(f, op, -ESTALE);
+	else
 		begin_large(f, b, op, &fd);
-		return;
-	}
-	/* One byte more than it has, to notice that it grows. */
-	if (lp_read_up_to(fd, piece_of(f), (size_t)op->e.size + 1, &len) < 0)
-		len = SIZE_MAX;
-	d = lp_digest_of(f->piece, len == op->e.size ? len : 0);
-	if (len != op->e.size || !lp_digest_equal(&d, &op->e.digest)) {
-		now_stale(f, op);
-		return;
-	}
-	set_content(b, add_op(b, op), f->piece, len);
-	f->sent += len;
 }
 
 /* Content that stays where it is until the message is encoded. */
@@ -230,7 +252,7 @@ static void lend_content(struct batch *b, struct lp_wire_op *w, const void *data
 
 static void add_next(struct lp_feed *f, struct batch *b)
 {
-	const struct lp_op *op = &f->cs->ops[f->next_op++];
+	struct lp_op *op = &f->cs->ops[f->next_op++];
 
 	if (op->kind == LP_OP_MOVE) {
 		lend_content(b, add_op(b, op), op->from, strlen(op->from));
@@ -249,17 +271,22 @@ static void add_next(struct lp_feed *f, struct batch *b)
 static int next_change(struct lp_feed *f, struct lp_buf *out)
 {
 	struct lp_msg msg = {.kind = LP_MSG_CHANGE};
-	struct batch b = {0};
+	struct batch b = {.content = &f->content};
 	size_t at = 0;
 	int r;
 
-	while (f->next_op < f->cs->n_ops && !b.full && b.n < OPS_PER_MESSAGE &&
+	f->content.len = 0;
+	while (f->next_op < f->cs->n_ops && !b.full && !b.failed && b.n < OPS_PER_MESSAGE &&
 	       b.bytes < FULL_BYTES)
 		add_next(f, &b);
+	if (b.failed) {
+		free(b.ops);
+		return -ENOMEM;
+	}
 	for (size_t i = 0; i < b.n; i++) {
 		if (!b.ops[i].has_content || b.ops[i].content.p)
 			continue;
-		b.ops[i].content.p = b.content.data ? b.content.data + at : (const uint8_t *)"";
+		b.ops[i].content.p = f->content.data + at;
 		at += b.ops[i].content.len;
 	}
 	f->last_sent = f->next_op == f->cs->n_ops && !f->large.open;
@@ -273,20 +300,19 @@ static int next_change(struct lp_feed *f, struct lp_buf *out)
 	f->first_sent = true;
 	r = lp_msg_encode(&msg, out);
 	free(b.ops);
-	lp_buf_finish(&b.content);
 	return r < 0 ? r : 1;
 }
 
 /* The next piece of a large file. When it turns out not to be what was announced (shorter, other
- * content), SKIP takes its place. */
+ * content, or unreadable), SKIP takes its place. */
 static int next_large(struct lp_feed *f, struct lp_buf *out)
 {
-	int r = f->large.fd < 0 ? -ESTALE : lp_content_next(&f->large, out, &f->sent);
+	int r = f->large.fd < 0 ? f->large.fd : lp_content_next(&f->large, out, &f->sent);
 
-	if (r == -ESTALE) {
+	if (r < 0 && r != -ENOMEM) {
 		struct lp_msg skip = {.kind = LP_MSG_SKIP};
 
-		now_stale(f, f->large.op);
+		leave_out(f, f->large.op, r);
 		skip.u.skip.revision = f->cs->revision;
 		r = lp_msg_encode(&skip, out) < 0 ? -ENOMEM : 0;
 	}

@@ -37,9 +37,8 @@ void lp_feed_destroy(struct lp_feed *f); /* NULL is allowed */
 
 /* Appends the next encoded message to out. Returns 1, or 0 when the changeset is complete (nothing
  * appended), or -ENOMEM. What is no longer as its operation says is left out (or sent as a DELETE
- * when it is gone), because it may be half-written; the changeset then has no root digest, and the
- * path is reported to source->stale.
- */
+ * when it is gone), because it may be half-written, and so is what cannot be read; the changeset
+ * then has no root digest, and the path is reported to source->stale. */
 int lp_feed_next(struct lp_feed *f, struct lp_buf *out) LP_MUST_USE;
 
 /* Whether all messages have been given out. */

@@ -118,9 +118,19 @@ void lp_fleet_push(struct lp_fleet *fleet, struct lp_changeset *cs)
 	lp_reel_unref(reel);
 }
 
-void lp_fleet_heard(struct lp_fleet *fleet, struct lp_link *link, const struct lp_msg *msg)
+bool lp_fleet_tries(const struct lp_fleet *fleet, const struct lp_link *link)
 {
-	lp_canary_heard(&fleet->canary, link, msg);
+	return lp_canary_tries(&fleet->canary, link);
+}
+
+void lp_fleet_up(struct lp_fleet *fleet, struct lp_link *link)
+{
+	lp_canary_up(&fleet->canary, link);
+}
+
+bool lp_fleet_heard(struct lp_fleet *fleet, struct lp_link *link, const struct lp_msg *msg)
+{
+	return lp_canary_heard(&fleet->canary, link, msg);
 }
 
 void lp_fleet_lost(struct lp_fleet *fleet, struct lp_link *link)

@@ -33,8 +33,12 @@ void lp_fleet_destroy(struct lp_fleet *fleet); /* NULL is allowed */
  * flight, or none streams at all (then catching up will cover it). */
 bool lp_fleet_wants(const struct lp_fleet *fleet);
 
-/* With a canary: what on_message and on_down of the links said, before anybody acts on it. */
-void lp_fleet_heard(struct lp_fleet *fleet, struct lp_link *link, const struct lp_msg *msg);
+/* With a canary: what on_up, on_message and on_down of the links said, before anybody acts on it.
+ * heard: whether that one is asked to go back for it. tries: whether it has something that the
+ * others wait for. */
+bool lp_fleet_tries(const struct lp_fleet *fleet, const struct lp_link *link);
+void lp_fleet_up(struct lp_fleet *fleet, struct lp_link *link);
+bool lp_fleet_heard(struct lp_fleet *fleet, struct lp_link *link, const struct lp_msg *msg);
 void lp_fleet_lost(struct lp_fleet *fleet, struct lp_link *link);
 
 /* Offers the changeset to every link; its reference stays the caller's. */

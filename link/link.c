@@ -5,6 +5,7 @@
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
 #include "common/base/lp_secret.h"
+#include "common/base/lp_utf8.h"
 #include "wire/auth.h"
 
 #include <arpa/inet.h>
@@ -22,6 +23,9 @@
 #define HURRY_US 150000u
 /* A try that began within this time before a nudge may well get through. */
 #define FRESH_US 100000u
+
+/* Revisions grow by one with each change: an instance that is further says something else. */
+#define REVISION_LIKELY_MAX (UINT64_C(1) << 52)
 
 static void connect_now(struct lp_link *link);
 static void open_ws(struct lp_link *link);
@@ -96,12 +100,20 @@ static void on_challenge(struct lp_link *link, const struct lp_msg_challenge *ch
 static void on_welcome(struct lp_link *link, const struct lp_msg_welcome *welcome)
 {
 	uint8_t mac[LP_WIRE_MAC_BYTES];
+	bool is_owner = link->opts.role == LP_ROLE_OWNER;
 	struct lp_digest root, mine;
 
 	lp_auth_mac(link->opts.secret, LP_AUTH_INSTANCE, &link->hello, link->instance_nonce, mac);
 	if (!lp_auth_equal(mac, welcome->mac, sizeof(mac))) {
 		link->final = true;
 		lp_link_fail(link, "the instance does not know the secret");
+		return;
+	}
+	/* A number that cannot be would leave the other instances none to go on with. */
+	if (is_owner && welcome->revision > REVISION_LIKELY_MAX &&
+	    welcome->revision > link->source.revision(link->source.ctx)) {
+		link->final = true;
+		lp_link_fail(link, "the instance claims a revision that nobody can have reached");
 		return;
 	}
 	lp_timer_clear(&link->opening);
@@ -114,11 +126,14 @@ static void on_welcome(struct lp_link *link, const struct lp_msg_welcome *welcom
 	link->state = LP_LINK_READY;
 	if (link->ops.on_up)
 		link->ops.on_up(link->ops.ctx, link, welcome);
-	if (link->opts.role != LP_ROLE_OWNER)
+	if (!is_owner)
 		return;
-	link->source.raise_revision(link->source.ctx, welcome->revision + 1);
 	memcpy(root.b, welcome->root, sizeof(root.b));
 	mine = lp_index_root(link->source.index(link->source.ctx));
+	/* What changes nothing takes no number. */
+	link->source.raise_revision(
+		link->source.ctx,
+		welcome->revision + (welcome->revision == 0 || !lp_digest_equal(&root, &mine)));
 	if (lp_digest_equal(&root, &mine)) {
 		/* Equal already: an empty changeset tells the instance its revision. */
 		struct lp_changeset *cs = lp_changeset_create();
@@ -172,7 +187,7 @@ static void on_bytes(struct lp_ws *ws, const uint8_t *data, size_t len)
 	struct lp_err err = {0};
 	int r = lp_msg_decode(&msg, data, len, &err);
 
-	if (r == 0 && msg.kind == LP_MSG_PACKED) {
+	if (r == 0 && msg.kind == LP_MSG_PACKED && link->state >= LP_LINK_READY) {
 		struct lp_msg inner = {0};
 
 		if (!link->packer)
@@ -238,6 +253,7 @@ static void lost(struct lp_link *link, const char *reason)
 	reset(link);
 	if (!link->last_error[0])
 		(void)snprintf(link->last_error, sizeof(link->last_error), "%s", reason);
+	lp_utf8_plain(link->last_error); /* the reason may be the peer's */
 	if (!link->opts.reconnect)
 		link->final = true;
 	if (!link->final)
@@ -462,21 +478,6 @@ int lp_link_send(struct lp_link *link, const struct lp_msg *msg)
 bool lp_link_has_ended(const struct lp_link *link)
 {
 	return link->final && !link->ws;
-}
-
-bool lp_link_is_idle(const struct lp_link *link)
-{
-	return link->state == LP_LINK_STREAMING && link->in_flight == 0;
-}
-
-bool lp_link_is_streaming(const struct lp_link *link)
-{
-	return link->state == LP_LINK_STREAMING;
-}
-
-bool lp_link_keeps_failing(const struct lp_link *link)
-{
-	return link->state == LP_LINK_RESTING && link->resyncs > 2;
 }
 
 uint64_t lp_link_applied(const struct lp_link *link)

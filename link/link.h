@@ -101,6 +101,10 @@ bool lp_link_is_in_doubt(const struct lp_link *link);
 /* The newest revision that the instance says it has applied, and its root digest then. */
 uint64_t lp_link_applied(const struct lp_link *link);
 unsigned lp_link_index(const struct lp_link *link);
+
+/* Whether a tree with that root digest is what a changeset leads to that was sent to it lately,
+ * over this connection or one before: it may have been applied without an answer that got here. */
+bool lp_link_has_led_to(const struct lp_link *link, const uint8_t root[16]);
 const char *lp_link_url(const struct lp_link *link);
 
 /* Sends a message without content (RESTART, ASK, TAIL). Returns 0 or -ENOTCONN. */

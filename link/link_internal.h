@@ -1,5 +1,5 @@
-/* link/link_internal.h: a link's state, shared by link.c (connection, opening), stream.c (sending,
- * acknowledgements) and walk.c (catching up) and old.c (what catching up may build on). */
+/* link/link_internal.h: a link's state, shared by link.c (connection, opening), stream.c (sending),
+ * answers.c (what comes back), walk.c (catching up) and old.c (what catching up may build on). */
 #ifndef LP_LINK_LINK_INTERNAL_H
 #define LP_LINK_LINK_INTERNAL_H
 
@@ -18,6 +18,10 @@ enum lp_link_state {
 	LP_LINK_CATCHING, /* owner: the catch-up changeset is on its way */
 	LP_LINK_STREAMING,
 };
+
+/* Changesets in flight and queued. What is queued for a slower instance is dropped, and it catches
+ * up by comparing trees, so that it never makes the client's memory grow. */
+#define LP_LINK_QUEUE_MAX 8
 
 /* One changeset to be sent, or being sent: from the reel that all share, or from a feed of its own.
  */
@@ -73,6 +77,7 @@ struct lp_link {
 	struct lp_outgoing *out_first;
 	struct lp_outgoing *out_last;
 	unsigned in_flight; /* changesets queued, or sent whole or in part and not answered */
+	unsigned verifies;  /* VERIFY that were sent and not answered */
 	bool behind;        /* compare trees when these are answered */
 	bool unsure;        /* something was left out: it may not hold what the index says */
 	bool rolled;        /* its tree went back to rolled_root on purpose: leave it so until there
@@ -84,6 +89,9 @@ struct lp_link {
 	uint64_t consumed;  /* of them, as the instance credits */
 	struct lp_buf scratch;
 	uint64_t applied;
+	struct lp_digest
+		led[LP_LINK_QUEUE_MAX]; /* roots that what was sent last leads to, a ring */
+	size_t n_led;
 	struct lp_digest rolled_root;
 	struct lp_digest partial; /* of the content whose beginning the instance has; see WELCOME */
 	uint64_t partial_have;
@@ -104,8 +112,9 @@ struct lp_link {
 	struct lp_peer_entry *listed; /* entries of a directory that came in pieces; names owned */
 	size_t n_listed;
 	size_t cap_listed;
-	unsigned resyncs; /* in a row without an APPLIED between them */
-	unsigned doubts;  /* comparisons in a row because of `unsure` */
+	size_t listed_bytes; /* that they take */
+	unsigned resyncs;    /* in a row without an APPLIED between them */
+	unsigned doubts;     /* comparisons in a row because of `unsure` */
 	struct lp_timer resync_timer;
 };
 
@@ -115,11 +124,18 @@ void lp_link_fail(struct lp_link *link, const char *why);
 
 /* stream.c */
 void lp_stream_writable(struct lp_link *link);
-void lp_stream_message(struct lp_link *link, const struct lp_msg *msg);
 /* reel NULL: a feed of its own, for an instance of which `have` is known. */
 void lp_stream_enqueue(struct lp_link *link, struct lp_changeset *cs, struct lp_reel *reel,
 		       const struct lp_feed_have *have);
 void lp_stream_reset(struct lp_link *link);
+/* Forgets the changesets that are queued or in flight. */
+void lp_stream_drop(struct lp_link *link);
+
+/* answers.c */
+void lp_stream_message(struct lp_link *link, const struct lp_msg *msg);
+/* A save: somebody is at work, perhaps on what makes the instance fail. It is not left to rest for
+ * more than a second. */
+void lp_stream_hurry(struct lp_link *link);
 
 /* walk.c */
 void lp_walk_start(struct lp_link *link, bool empty_instance);

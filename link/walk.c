@@ -15,8 +15,11 @@
 #define ENTRY_BYTES    ((size_t)64) /* of a listing */
 #define UNKNOWN        8            /* entries to reckon with that the workspace does not have */
 
-#define LISTED_MAX  ((size_t)2 * 1024 * 1024) /* entries of one directory */
-#define TOUCHED_MAX 10000 /* paths; when more change while it walks, it walks again */
+/* What an instance may make the workspace remember: the listing of one directory, and operations
+ * for entries that the workspace does not have. */
+#define LISTED_MAX_BYTES ((size_t)256 * 1024 * 1024)
+#define SURPLUS_MAX      ((size_t)1024 * 1024)
+#define TOUCHED_MAX      10000 /* paths; when more change while it walks, it walks again */
 
 static void free_strings(char **list, size_t *n)
 {
@@ -33,7 +36,7 @@ void lp_walk_reset(struct lp_link *link)
 	free_strings(link->touched, &link->n_touched);
 	for (size_t i = 0; i < link->n_listed; i++)
 		free((char *)(uintptr_t)link->listed[i].name);
-	link->n_listed = 0;
+	link->n_listed = link->listed_bytes = 0;
 	link->asked = link->heard = 0;
 	link->again = false;
 }
@@ -191,7 +194,7 @@ void lp_walk_start(struct lp_link *link, bool empty_instance)
 	ask_more(link);
 }
 
-/* A listing is complete: compare and go down. Returns 0 or -ENAMETOOLONG. */
+/* A listing is complete: compare and go down. Returns as lp_diff_listing. */
 static int compare(struct lp_link *link, const char *path)
 {
 	struct lp_index *ix = link->source.index(link->source.ctx);
@@ -206,8 +209,23 @@ static int compare(struct lp_link *link, const char *path)
 	lp_old_listed(link, path, link->listed, link->n_listed);
 	for (size_t i = 0; i < link->n_listed; i++)
 		free((char *)(uintptr_t)link->listed[i].name);
-	link->n_listed = 0;
+	link->n_listed = link->listed_bytes = 0;
 	return r;
+}
+
+/* Compares the directory whose listing is complete. Returns false when the link is failed. */
+static bool take_listing(struct lp_link *link)
+{
+	int r = compare(link, link->todo[link->heard++]);
+
+	if (r == 0 &&
+	    link->diff->n_ops > lp_index_count(link->source.index(link->source.ctx)) + SURPLUS_MAX)
+		r = -EMSGSIZE;
+	if (r < 0)
+		lp_link_fail(link, r == -EBADMSG    ? "the instance lists a name twice"
+				   : r == -EMSGSIZE ? "the instance holds too much to compare"
+						    : "a path is too long");
+	return r == 0;
 }
 
 /* Whether the listing is of the directory whose turn it is: LIST is answered in the order asked. */
@@ -228,7 +246,9 @@ void lp_walk_listing(struct lp_link *link, const struct lp_msg_listing *listing)
 {
 	if (link->state != LP_LINK_WALKING)
 		return;
-	if (!is_due(link, listing) || link->n_listed + listing->n_entries > LISTED_MAX) {
+	for (size_t i = 0; i < listing->n_entries; i++)
+		link->listed_bytes += sizeof(*link->listed) + listing->entries[i].name.len + 1;
+	if (!is_due(link, listing) || link->listed_bytes > LISTED_MAX_BYTES) {
 		lp_link_fail(link, "the instance lists what was not asked, or too much");
 		return;
 	}
@@ -250,11 +270,7 @@ void lp_walk_listing(struct lp_link *link, const struct lp_msg_listing *listing)
 	}
 	if (listing->more)
 		return;
-	if (compare(link, link->todo[link->heard++]) < 0) {
-		lp_link_fail(link, "a path is too long");
-		return;
-	}
-	if (!listing->last)
+	if (!take_listing(link) || !listing->last)
 		return;
 	/* The asked ones are answered; what they led to comes next. */
 	for (size_t i = 0; i < link->asked; i++)

@@ -50,6 +50,7 @@ static void free_op(struct lp_op *op)
 	lp_chunks_unref(op->chunks);
 	lp_chunks_unref(op->base.chunks);
 	free(op->base.written);
+	free(op->recipe);
 }
 
 void lp_changeset_unref(struct lp_changeset *cs)
@@ -87,28 +88,31 @@ struct lp_op *lp_changeset_add_move(struct lp_changeset *cs, const char *from, c
 	return op;
 }
 
-size_t lp_op_recipe(const struct lp_op *op, struct lp_segment **out)
+size_t lp_op_recipe(struct lp_op *op, const struct lp_segment **out)
 {
 	const struct lp_base *base = &op->base;
 
-	if (base->written)
-		return lp_ranges_recipe(base->written, base->chunks->bytes, op->e.size, out);
-	return lp_chunks_recipe(base->chunks, op->chunks, out);
+	if (!op->recipe && base->written)
+		op->n_recipe = lp_ranges_recipe(base->written, base->chunks->bytes, op->e.size,
+						&op->recipe);
+	else if (!op->recipe)
+		op->n_recipe = lp_chunks_recipe(base->chunks, op->chunks, &op->recipe);
+	*out = op->recipe;
+	return op->n_recipe;
 }
 
-static uint64_t new_bytes(const struct lp_op *op)
+static uint64_t new_bytes(struct lp_op *op)
 {
-	struct lp_segment *segments;
+	const struct lp_segment *segments;
 	uint64_t sum = 0;
 	size_t n = lp_op_recipe(op, &segments);
 
 	for (size_t i = 0; i < n; i++)
 		sum += segments[i].is_new ? segments[i].len : 0;
-	free(segments);
 	return sum;
 }
 
-uint64_t lp_op_bytes(const struct lp_op *op)
+uint64_t lp_op_bytes(struct lp_op *op)
 {
 	if (op->kind != LP_OP_PUT || op->e.kind == LP_KIND_DIR)
 		return 0;

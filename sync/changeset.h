@@ -50,8 +50,10 @@ struct lp_op {
 	struct lp_base base;
 	bool is_new;
 	bool was_foreign;
-	bool is_adopted; /* KEEP of what was there already, in content and mode */
-	size_t seq;      /* private to sorting */
+	bool is_adopted;           /* KEEP of what was there already, in content and mode */
+	size_t seq;                /* private to sorting */
+	struct lp_segment *recipe; /* private to lp_op_recipe; owned */
+	size_t n_recipe;
 };
 
 struct lp_changeset {
@@ -82,11 +84,12 @@ struct lp_op *lp_changeset_add_move(struct lp_changeset *cs, const char *from, c
 				    const struct lp_entry *e);
 
 /* How the content of a PUT with chunks and a base is made of the base: as lp_chunks_recipe says, or
- * lp_ranges_recipe when it is known what was written. */
-size_t lp_op_recipe(const struct lp_op *op, struct lp_segment **out);
+ * lp_ranges_recipe when it is known what was written. It is made once, so neither chunks nor base
+ * may change afterwards. *out: borrowed from the operation. Returns how many segments. */
+size_t lp_op_recipe(struct lp_op *op, const struct lp_segment **out);
 
 /* How many bytes of content have to be sent for it to an instance that has its base. */
-uint64_t lp_op_bytes(const struct lp_op *op);
+uint64_t lp_op_bytes(struct lp_op *op);
 
 /* Sorts: first the MOVEs as they were added, then by path (byte order), so that directories come
  * before what is in them. Of several operations on one path the one added last stays, moves apart.
@@ -112,7 +115,7 @@ struct lp_peer_dir {
  * DELETE for owned entries that the workspace does not have. node NULL: the workspace has no such
  * directory. descend(ctx, path) is called for every directory that both have and whose digest
  * differs; what the peer does not have at all is added whole. root digests must be fresh
- * (lp_index_root). Returns 0 or -ENAMETOOLONG. */
+ * (lp_index_root). Returns 0, -ENAMETOOLONG, or -EBADMSG when the peer has a name twice. */
 int lp_diff_listing(struct lp_changeset *cs, const struct lp_node *node,
 		    const struct lp_peer_dir *peer, void (*descend)(void *ctx, const char *path),
 		    void *ctx) LP_MUST_USE;

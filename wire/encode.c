@@ -1,6 +1,8 @@
 /* wire/encode.c: structs to msgpack, by the tables of fields.c. */
 #include "wire/fields.h"
 
+#include "common/base/lp_utf8.h"
+
 #include <msgpack.h>
 #include <string.h>
 
@@ -122,8 +124,11 @@ void lp_bytes_text(const struct lp_bytes *b, char *out, size_t out_bytes)
 	size_t n = b->len < out_bytes - 1 ? b->len : out_bytes - 1;
 
 	for (size_t i = 0; i < n; i++)
-		out[i] = b->p[i] < 0x20 || b->p[i] == 0x7f ? '?' : (char)b->p[i];
+		out[i] = b->p[i] ? (char)b->p[i] : '?';
 	out[n] = '\0';
+	if (n < b->len)
+		out[lp_utf8_whole(out, n)] = '\0';
+	lp_utf8_plain(out);
 }
 
 const char *lp_wire_stage_name(uint64_t stage)

@@ -211,6 +211,7 @@ static const struct lp_field log_fields[] = {
 	UINT(lp_msg_log, generation, 0),
 	UINT(lp_msg_log, stream, 0),
 	BYTES(lp_msg_log, content, LP_FIELD_BIN, LP_WIRE_PIECE_BYTES),
+	UINT(lp_msg_log, at_ms, 0),
 };
 static const struct lp_field restart[] = {UINT(lp_msg_restart, unused, 0)};
 static const struct lp_field ask[] = {UINT(lp_msg_ask, unused, 0)};
@@ -262,6 +263,7 @@ static const struct lp_field revision[] = {
 	FLAG(lp_wire_revision, kept),
 	BYTES(lp_wire_revision, paths, LP_FIELD_BIN, LP_WIRE_PATHS_MAX_BYTES),
 	BYTES(lp_wire_revision, error, LP_FIELD_TEXT, TEXT_MAX),
+	FIXED(lp_wire_revision, root),
 };
 
 /* The list of paths ends with a NUL, so that each of them does. */

@@ -59,7 +59,8 @@ struct lp_msg {
 
 struct lp_bytes lp_bytes_of(const char *text);
 
-/* Copies at most out_bytes-1 bytes, control characters replaced by '?', and terminates. */
+/* Copies at most out_bytes-1 bytes, no part of a character of UTF-8 at the end, control characters
+ * (of C1, too) replaced by '?', and terminates. */
 void lp_bytes_text(const struct lp_bytes *b, char *out, size_t out_bytes);
 
 /* The stage's name: "apply"; "unknown" for others. */

@@ -36,6 +36,7 @@ struct lp_wire_revision {
 	bool kept;
 	struct lp_bytes paths;
 	struct lp_bytes error;
+	uint8_t root[16]; /* of the tree with it */
 };
 
 /* The answer, oldest first. revision: of the tree now. */

@@ -148,11 +148,12 @@ struct lp_msg_verified {
 	size_t n_paths;
 };
 
-/* stream: 1 stdout, 2 stderr, 3 the controller itself. */
+/* stream: 1 stdout, 2 stderr, 3 the controller itself. at_ms: when it was read, since 1970. */
 struct lp_msg_log {
 	uint64_t generation;
 	uint64_t stream;
 	struct lp_bytes content;
+	uint64_t at_ms;
 };
 
 struct lp_msg_restart {

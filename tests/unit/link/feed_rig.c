@@ -15,14 +15,18 @@ char feed_files[64];
 struct lp_changeset *feed_cs;
 struct lp_buf feed_stale;
 int feed_open_error;
+const char *feed_unreadable;
 
 static int source_open(void *ctx, const char *path)
 {
 	LP_AUTO_CLOSE int dir = open(feed_files, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
+	bool unreadable = feed_unreadable && strcmp(path, feed_unreadable) == 0;
+
 	(void)ctx;
-	return feed_open_error ? feed_open_error
-			       : lp_open_beneath(dir, path, O_RDONLY | O_NONBLOCK, 0);
+	if (feed_open_error)
+		return feed_open_error;
+	return lp_open_beneath(dir, path, (unreadable ? O_WRONLY : O_RDONLY) | O_NONBLOCK, 0);
 }
 
 static long source_read_link(void *ctx, const char *path, char *out, size_t out_bytes)
@@ -36,10 +40,12 @@ static long source_read_link(void *ctx, const char *path, char *out, size_t out_
 	return n < 0 ? -errno : n;
 }
 
-static void source_stale(void *ctx, const char *path)
+static void source_stale(void *ctx, const char *path, int cause)
 {
 	(void)ctx;
-	assert_int_equal(lp_buf_addf(&feed_stale, "%s\n", path), 0);
+	assert_int_equal(lp_buf_addf(&feed_stale, "%s%s%s\n", path, cause ? ": " : "",
+				     cause ? strerrorname_np(-cause) : ""),
+			 0);
 }
 
 const struct lp_source feed_source = {

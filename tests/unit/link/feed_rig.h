@@ -8,8 +8,10 @@
 
 extern char feed_files[64];          /* the workspace */
 extern struct lp_changeset *feed_cs; /* of revision 7 */
-extern struct lp_buf feed_stale;     /* paths that were reported, one a line */
+extern struct lp_buf feed_stale;     /* paths that were reported, one a line, with the
+				      * name of an error as in `f: EIO` */
 extern int feed_open_error;          /* what opening fails with; 0: it does not */
+extern const char *feed_unreadable;  /* reading this file fails with EBADF; NULL: none */
 extern const struct lp_source feed_source;
 
 void feed_set_up(void);

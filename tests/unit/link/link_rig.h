@@ -18,6 +18,9 @@ extern const struct lp_link_ops ops;
 extern const struct lp_source source;
 extern const uint8_t id[LP_WIRE_ID_BYTES];
 
+/* The revision that the instance names in WELCOME: 41 unless a test says otherwise. */
+extern uint64_t claimed;
+
 /* What the instance says in WELCOME to have of a large file. */
 extern struct lp_digest partial;
 extern uint64_t partial_have;
@@ -44,7 +47,7 @@ void expect_nothing(void);
  * now. */
 void expect_catch_up(const char *const *paths, size_t n);
 
-/* The instance's side. welcome: from HELLO to WELCOME with revision 41; wrong_secret: it does not
+/* The instance's side. welcome: from HELLO to WELCOME; wrong_secret: it does not
  * know the secret. */
 void welcome(const struct lp_digest *root, bool wrong_secret);
 void applied(uint64_t rev);

@@ -104,6 +104,8 @@ static void hold__keeps_back_every_comparison(void **state)
 	expect_nothing();
 	assert_true(lp_link_is_held(link_));
 	link_->missed = false;
+	assert_int_equal(lp_link_verify(link_), 0);
+	(void)expect(LP_MSG_VERIFY);
 	drifted.u.verified.drifted = 1;
 	fake_say(&drifted);
 	expect_nothing();
@@ -140,13 +142,13 @@ static void canary__passes_when_all_of_it_settled(void **state)
 	save("g", "new");
 	(void)expect(LP_MSG_CHANGE);
 	assert_false(lp_canary_wants(&c));
-	say(LP_MSG_SETTLED, 42, 0, &c); /* of what was before */
+	say(LP_MSG_SETTLED, 41, 0, &c); /* of what was before */
 	assert_true(c.is_trying);
-	applied(43);
+	applied(42);
 	assert_true(lp_canary_wants(&c));
-	say(LP_MSG_SETTLED, 42, 0, &c);
+	say(LP_MSG_SETTLED, 41, 0, &c);
 	assert_true(c.is_trying);
-	say(LP_MSG_SETTLED, 43, 0, &c);
+	say(LP_MSG_SETTLED, 42, 0, &c);
 	assert_false(c.is_trying);
 }
 
@@ -165,17 +167,17 @@ static void canary__goes_back_when_it_failed(void **state)
 	lp_canary_begin(&c, links, 2);
 	lp_link_hold(link_, false);
 	for (size_t i = 0; i < LP_COUNT_OF(others); i++)
-		say(LP_MSG_FAILED, 42, others[i], &c);
-	say(LP_MSG_FAILED, 41, LP_WIRE_STAGE_START, &c); /* of what was before */
+		say(LP_MSG_FAILED, 41, others[i], &c);
+	say(LP_MSG_FAILED, 40, LP_WIRE_STAGE_START, &c); /* of what was before */
 	expect_nothing();
 	for (size_t i = 0; i < LP_COUNT_OF(ends); i++) {
-		say(LP_MSG_FAILED, 42, ends[i], &c);
+		say(LP_MSG_FAILED, 41, ends[i], &c);
 		assert_true(expect(LP_MSG_ROLLBACK)->u.rollback.only_failed);
 	}
 	assert_true(c.is_trying);
 	/* Where it went back to is not what was tried. */
 	link_->rolled = true;
-	say(LP_MSG_SETTLED, 42, 0, &c);
+	say(LP_MSG_SETTLED, 41, 0, &c);
 	assert_true(c.is_trying);
 }
 
@@ -217,6 +219,34 @@ static void canary__is_one_that_is_there(void **state)
 	assert_true(there.held);
 }
 
+/* At the start nobody is there yet: the first that comes is the first, not the first of the list.
+ */
+static void canary__is_the_first_that_comes(void **state)
+{
+	struct lp_link late = {.opts = {.index = 0}}, early = {.opts = {.index = 1}};
+	struct lp_link *links[] = {&late, &early};
+	struct lp_canary c, off = {0};
+
+	(void)state;
+	lp_canary_begin(&c, links, 2);
+	early.state = LP_LINK_READY;
+	lp_canary_up(&c, &early);
+	assert_int_equal(c.chosen, 1);
+	assert_true(late.held);
+	assert_false(early.held);
+	/* It stays, also when it is away for a moment: it has been given what is tried. */
+	late.state = LP_LINK_READY;
+	lp_canary_up(&c, &late);
+	assert_int_equal(c.chosen, 1);
+	early.state = LP_LINK_DOWN;
+	lp_canary_up(&c, &late);
+	assert_int_equal(c.chosen, 1);
+	assert_true(lp_canary_tries(&c, &early));
+	assert_false(lp_canary_tries(&c, &late));
+	lp_canary_up(&off, &late);
+	assert_false(lp_canary_tries(&off, &late));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -232,6 +262,7 @@ int main(void)
 		TEST(canary__goes_back_when_it_failed),
 		TEST(canary__is_another_when_it_may_not_come_back),
 		TEST(canary__is_one_that_is_there),
+		TEST(canary__is_the_first_that_comes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
 /* test_catch_up.c: a link that compares trees: after a return, a failure, a jam. */
+#include "common/base/lp_clock.h"
 #include "common/base/lp_mem.h"
 #include "tests/unit/link/link_rig.h"
 
@@ -52,6 +53,25 @@ static void link__comes_back_and_sends_what_was_saved_meanwhile(void **state)
 	assert_true(lp_link_is_idle(link_));
 }
 
+/* An instance that comes back with the tree that the lost changeset led to is where it was led. */
+static void link__knows_where_it_led(void **state)
+{
+	struct lp_digest before = lp_index_root(workspace), sent, unsent;
+
+	(void)state;
+	start_streaming();
+	save("g", "sent, and its answer is lost");
+	sent = lp_index_root(workspace);
+	assert_false(lp_link_has_led_to(link_, sent.b));
+	(void)expect(LP_MSG_CHANGE);
+	save("h", "not sent any more");
+	unsent = lp_index_root(workspace);
+	fake_lose("lost");
+	assert_true(lp_link_has_led_to(link_, before.b));
+	assert_true(lp_link_has_led_to(link_, sent.b));
+	assert_false(lp_link_has_led_to(link_, unsent.b));
+}
+
 /* The failure that nothing but time or the user heals must not block what comes after it. */
 static void link__rests_between_failures_and_forgets_nothing(void **state)
 {
@@ -63,7 +83,7 @@ static void link__rests_between_failures_and_forgets_nothing(void **state)
 	save("g", "queued behind it");
 	(void)fake_pump(1);
 	failed();
-	assert_int_equal(expect(LP_MSG_CHANGE)->u.change.revision, 43);
+	assert_int_equal(expect(LP_MSG_CHANGE)->u.change.revision, 42);
 	(void)expect(LP_MSG_LIST);
 	expect_nothing(); /* what was queued is not sent any more */
 	assert_false(lp_link_keeps_failing(link_));
@@ -82,6 +102,11 @@ static void link__rests_between_failures_and_forgets_nothing(void **state)
 	expect_catch_up(NULL, 0);
 	failed();
 	assert_true(lp_link_keeps_failing(link_));
+	/* However long it would rest, a save brings the next try near. */
+	lp_timer_set(loop, &link_->resync_timer, lp_now_us() + 60000000u);
+	save("h", "perhaps it works now");
+	assert_true(link_->resync_timer.due_us < lp_now_us() + 30000000u);
+	lp_index_remove(workspace, "h");
 	(void)wait_for(LP_MSG_LIST);
 	assert_false(lp_link_keeps_failing(link_));
 	list("", &none, 0, true);
@@ -117,7 +142,7 @@ static void link__walks_again_when_it_falls_behind(void **state)
 	assert_int_equal(n, 5);
 	for (int i = 0; i < 5; i++) {
 		assert_false(lp_link_is_idle(link_));
-		applied(43 + (uint64_t)i);
+		applied(42 + (uint64_t)i);
 	}
 	assert_int_equal(idles, 1);
 	(void)expect(LP_MSG_LIST);
@@ -209,6 +234,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(link__comes_back_and_sends_what_was_saved_meanwhile,
 						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(link__knows_where_it_led, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(link__rests_between_failures_and_forgets_nothing,
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(link__walks_again_when_it_falls_behind, set_up,

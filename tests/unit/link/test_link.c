@@ -17,14 +17,14 @@ static void link__streams_and_answers(void **state)
 	save("f", "other");
 	save("g", "new");
 	assert_false(lp_link_is_idle(link_));
+	assert_int_equal(expect(LP_MSG_CHANGE)->u.change.revision, 42);
 	assert_int_equal(expect(LP_MSG_CHANGE)->u.change.revision, 43);
-	assert_int_equal(expect(LP_MSG_CHANGE)->u.change.revision, 44);
-	applied(43);
+	applied(42);
 	assert_int_equal(idles, 1);
-	applied(44);
+	applied(43);
 	assert_int_equal(idles, 2);
-	assert_int_equal(lp_link_applied(link_), 44);
-	applied(44); /* once too often does no harm */
+	assert_int_equal(lp_link_applied(link_), 43);
+	applied(43); /* once too often does no harm */
 	assert_true(lp_link_is_idle(link_));
 }
 

@@ -55,9 +55,10 @@ static long source_read_link(void *ctx, const char *path, char *out, size_t out_
 	return lp_workspace_read_link(rig.ws, path, out, out_bytes);
 }
 
-static void source_stale(void *ctx, const char *path)
+static void source_stale(void *ctx, const char *path, int cause)
 {
 	(void)ctx;
+	(void)cause;
 	lp_workspace_resend(rig.ws, path);
 }
 

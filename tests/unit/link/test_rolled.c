@@ -110,6 +110,8 @@ static void rolled__is_left_when_it_is_verified(void **state)
 	(void)expect(LP_MSG_VERIFY);
 	verified(0, &back);
 	expect_nothing();
+	assert_int_equal(lp_link_verify(link_), 0);
+	(void)expect(LP_MSG_VERIFY);
 	verified(1, &drifted);
 	expect_nothing();
 	assert_true(lp_link_is_rolled(link_));

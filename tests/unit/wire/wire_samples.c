@@ -90,7 +90,8 @@ static struct lp_wire_revision revisions[] = {
 	 .bytes = BIG,
 	 .kept = true,
 	 .paths = WIRE_BYTES("src/a\xff b\0main.py\0"),
-	 .error = WIRE_BYTES("the app exited with status 1")},
+	 .error = WIRE_BYTES("the app exited with status 1"),
+	 .root = {B16}},
 	{.revision = 1, .state = LP_REVISION_UNDONE},
 };
 
@@ -185,7 +186,10 @@ const struct wire_sample wire_samples[] = {
 		       .files = 12}}},
 	{"log",
 	 {.kind = LP_MSG_LOG,
-	  .u.log = {.generation = BIG, .stream = 2, .content = WIRE_BYTES("line\n")}}},
+	  .u.log = {.generation = BIG,
+		    .stream = 2,
+		    .content = WIRE_BYTES("line\n"),
+		    .at_ms = 1700000000000}}},
 	{"restart", {.kind = LP_MSG_RESTART, .u.restart = {.unused = 1}}},
 	{"ask", {.kind = LP_MSG_ASK, .u.ask = {.unused = 1}}},
 	{"status",
@@ -238,6 +242,8 @@ const struct wire_sample wire_samples[] = {
 };
 const size_t wire_n_samples = LP_COUNT_OF(wire_samples);
 
+#define ELEMENT_MAX_BYTES 256 /* of an array; a larger one fails */
+
 static bool record_equal(const struct lp_record *rec, uint8_t *a, uint8_t *b);
 
 static bool array_equal(const struct lp_field *f, const uint8_t *a, const uint8_t *b)
@@ -253,7 +259,7 @@ static bool array_equal(const struct lp_field *f, const uint8_t *a, const uint8_
 	memcpy(&nb, b + f->offset2, sizeof(nb));
 	same = na == nb;
 	for (size_t i = 0; same && i < na; i++) {
-		uint8_t ea[sizeof(struct lp_wire_op)], eb[sizeof(struct lp_wire_op)];
+		uint8_t ea[ELEMENT_MAX_BYTES], eb[ELEMENT_MAX_BYTES];
 
 		same = bytes <= sizeof(ea);
 		if (!same)
