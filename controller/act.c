@@ -59,8 +59,11 @@ static int put_dir(struct lp_tree *t, struct lp_staged *s, struct lp_err *err)
 	return 0;
 }
 
-/* Keeps what is at the place of a file by a second link. Returns 1; 0: there is nothing; or
- * -errno. */
+/* What could not be kept by a link. */
+#define NO_LINKS 2
+
+/* Keeps what is at the place of a file by a second link. Returns 1; 0: there is nothing; NO_LINKS;
+ * or -errno. */
 static int link_old(struct lp_tree *t, int fd, const char *name, const char *old)
 {
 	int r = lp_step_link(fd, name, t->stage_fd, old);
@@ -74,11 +77,40 @@ static int link_old(struct lp_tree *t, int fd, const char *name, const char *old
 		return errno == ENOENT ? 0 : -errno;
 	if (S_ISDIR(st.st_mode))
 		return -EISDIR;
-	/* Not every file system and every file allows links; then its place is empty for a moment.
-	 */
-	return r == -EPERM || r == -EMLINK || r == -EOPNOTSUPP || r == -EXDEV
-		       ? lp_step_rename(fd, name, t->stage_fd, old, RENAME_NOREPLACE)
-		       : r;
+	/* Not every file system and every file allows links. */
+	return r == -EPERM || r == -EMLINK || r == -EOPNOTSUPP || r == -EXDEV ? NO_LINKS : r;
+}
+
+/* What is staged: a name in a directory. */
+struct staged_at {
+	int fd;
+	const char *name;
+};
+
+/* Puts a file in the place of another that cannot be linked, by changing places with it: there is
+ * always one of them. Where the file system cannot do that either the place is empty for a moment.
+ * That takes more than one step, so a journal goes before. */
+static int swap(struct lp_tree *t, const struct staged_at *from, int fd, const char *name,
+		const char *old)
+{
+	struct stat st;
+	int r = t->is_single ? lp_journal_begin(t, t->next, NULL) : 0;
+
+	if (r < 0)
+		return r;
+	t->is_single = false;
+	r = lp_step_rename(from->fd, from->name, fd, name, RENAME_EXCHANGE);
+	if (r == -EINVAL || r == -ENOSYS || r == -EOPNOTSUPP) {
+		r = lp_step_rename(fd, name, t->stage_fd, old, RENAME_NOREPLACE);
+		return r < 0 ? r : lp_step_rename(from->fd, from->name, fd, name, RENAME_NOREPLACE);
+	}
+	/* The app made a directory there in this moment. */
+	if (r == 0 && fstatat(from->fd, from->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    S_ISDIR(st.st_mode)) {
+		r = lp_step_rename(from->fd, from->name, fd, name, RENAME_EXCHANGE);
+		return r < 0 ? r : -EISDIR;
+	}
+	return r < 0 ? r : lp_step_rename(from->fd, from->name, t->stage_fd, old, RENAME_NOREPLACE);
 }
 
 static int place_file(struct lp_tree *t, struct lp_staged *s)
@@ -98,11 +130,31 @@ static int place_file(struct lp_tree *t, struct lp_staged *s)
 
 		if (kept < 0)
 			return kept;
+		if (kept == NO_LINKS)
+			return swap(t, &(struct staged_at){from_fd, from}, fd, name, old);
 		r = lp_step_rename(from_fd, from, fd, name, kept ? 0 : RENAME_NOREPLACE);
 		if (kept && r == -EEXIST)
 			return r;
 	}
 	return r;
+}
+
+/* With the way out, where it is not plain to see. */
+static int cannot_put(struct lp_err *err, const char *path, int r)
+{
+	if (r == -EXDEV || r == -EBUSY)
+		return lp_err_set(
+			err, -r,
+			"%s: cannot be put: another file system is mounted at it or above "
+			"it; unmount that, or ignore the path",
+			path);
+	if (r == -EPERM)
+		return lp_err_set(
+			err, EPERM,
+			"%s: cannot be put: what is there is immutable (see lsattr), or in "
+			"a sticky directory of another user",
+			path);
+	return lp_err_set(err, -r, "%s: cannot be put", path);
 }
 
 /* A large file may be the base of a patch, and then its signature says that it is still itself. */
@@ -131,7 +183,7 @@ static int put_file(struct lp_tree *t, struct lp_staged *s, struct lp_err *err)
 				  "in the way; remove it or ignore the file",
 				  s->path);
 	if (r < 0)
-		return lp_err_set(err, -r, "%s: cannot be put", s->path);
+		return cannot_put(err, s->path, r);
 	t->undo_bytes += n && n->e.kind == LP_KIND_FILE ? n->e.size : 0;
 	s->sig = 0;
 	look_again(t, s);
@@ -289,15 +341,6 @@ static int make_parent(struct lp_tree *t, const char *path, struct lp_err *err)
 	return 0;
 }
 
-static void note_files(struct lp_tree *t, struct lp_node *top)
-{
-	char path[LP_PATH_MAX_BYTES + 1];
-
-	for (struct lp_node *n = top; n; n = lp_node_next(top, n))
-		if (n->e.kind != LP_KIND_DIR && lp_node_path(n, path, sizeof(path)) == 0)
-			lp_was_changed(t, path);
-}
-
 static int stale_move(struct lp_err *err, const struct lp_staged *s)
 {
 	return lp_err_say(err, ESTALE, "%s: is not there to be moved to %s", s->from, s->path);
@@ -346,12 +389,12 @@ int lp_act_move(struct lp_tree *t, struct lp_staged *s, struct lp_err *err)
 			       ? stale_move(err, s)
 			       : lp_err_set(err, -r, "%s: cannot be moved to %s", s->from, s->path);
 	lp_tree_forget_parent(t);
-	note_files(t, n);
+	lp_was_changed_below(t, n);
 	lp_was_note_move(t, s->from, s->path);
 	r = lp_node_move(t->index, n, s->path);
 	if (r < 0)
 		return lp_err_set(err, -r, "%s: cannot be moved to %s", s->from, s->path);
-	note_files(t, lp_index_get(t->index, s->path));
+	lp_was_changed_below(t, lp_index_get(t->index, s->path));
 	s->is_done = true;
 	return log_row(t, s);
 }

@@ -1,7 +1,9 @@
-/* controller/apply.c: the apply thread and its queue. */
+/* controller/apply.c: the apply thread and its queue; and what the loop's thread does in its place.
+ */
 #include "controller/apply_internal.h"
 
 #include "common/base/lp_clock.h"
+#include "common/base/lp_log.h"
 #include "common/base/lp_mem.h"
 
 #include <malloc.h>
@@ -16,6 +18,10 @@
 /* Nobody waits for the tidying, and other instances of this machine may have a save to apply. */
 #define TIDY_AFTER_US 8000u
 #define UNTIDY_MAX    16
+
+/* What could not be put back is tried again after that, then each time after twice as long. */
+#define OWED_FIRST_US ((uint64_t)1000000)
+#define OWED_MAX_US   ((uint64_t)60000000)
 
 /* A job, or a rollback; without one a connection comes or goes. Both are owned. */
 struct queued {
@@ -123,10 +129,33 @@ static void post(struct lp_apply *a, struct outcome *o)
 	lp_loop_post(a->loop, &o->post);
 }
 
+/* Says it in the log when the tree begins to owe, and when that is over. */
+static void note_owed(struct lp_apply *a)
+{
+	struct lp_err why = {0};
+	bool owes = lp_tree_owes(a->tree, &why);
+
+	if (owes && !a->owes) {
+		lp_log(LP_ERROR, "apply", "%s", why.msg);
+		a->owed_wait_us = OWED_FIRST_US;
+	} else if (!owes && a->owes) {
+		lp_log(LP_INFO, "apply", "what could not be put back is as it was again");
+	}
+	a->owes = owes;
+}
+
 static void tidy(struct lp_apply *a)
 {
+	bool owed = a->owes;
+
 	lp_tree_tidy(a->tree);
 	a->untidy = 0;
+	note_owed(a);
+	if (a->owes)
+		a->owed_wait_us =
+			a->owed_wait_us < OWED_MAX_US / 2 ? a->owed_wait_us * 2 : OWED_MAX_US;
+	else if (owed)
+		publish_state(a);
 }
 
 static struct outcome *outcome_create(struct lp_apply *a)
@@ -146,6 +175,7 @@ static void roll_back(struct lp_apply *a, struct queued *q)
 	o->rollback = q->rollback;
 	free(q);
 	lp_apply_run_rollback(a, o->rollback);
+	note_owed(a);
 	publish_state(a);
 	post(a, o);
 }
@@ -171,6 +201,7 @@ static void process(struct lp_apply *a, struct queued *q)
 		o->consumed = q->job->bytes.len;
 		o->content = q->job->msg.kind != LP_MSG_LIST && q->job->msg.kind != LP_MSG_VERIFY;
 		lp_apply_run(a, o, &q->job->msg);
+		note_owed(a);
 		/* Between the messages of a changeset the index stays as it is. */
 		may_change = o->has_applied || o->n_replies > 0;
 	}
@@ -183,12 +214,11 @@ static void process(struct lp_apply *a, struct queued *q)
 		tidy(a);
 }
 
-static struct timespec tidy_at(void)
+/* With the lock. The tree is free for the next who has something to do there. */
+static void let_go(struct lp_apply *a)
 {
-	uint64_t at_us = lp_now_us() + TIDY_AFTER_US;
-
-	return (struct timespec){.tv_sec = (time_t)(at_us / 1000000),
-				 .tv_nsec = (long)(at_us % 1000000) * 1000};
+	a->busy = false;
+	a->tidy_us = lp_now_us() + (a->owes ? a->owed_wait_us : TIDY_AFTER_US);
 }
 
 /* A turn of what a VERIFY asked for, while no changeset is open. */
@@ -210,26 +240,41 @@ static bool may_verify(const struct lp_apply *a)
 	return a->n_verifies > 0 && !a->open;
 }
 
-/* Takes the next of the queue. When there is none it waits, and tidies after a while; but not when
- * there is something else to do: then *out is NULL. Returns false to stop. */
+/* With the lock. Waits until there may be something to do; tidies when nothing comes for a while.
+ */
+static void await(struct lp_apply *a)
+{
+	const struct timespec until = {.tv_sec = (time_t)(a->tidy_us / 1000000),
+				       .tv_nsec = (long)(a->tidy_us % 1000000) * 1000};
+
+	if (a->busy || (a->untidy == 0 && !a->owes)) {
+		a->sleeps = true;
+		(void)pthread_cond_wait(&a->wake, &a->lock);
+		a->sleeps = false;
+		return;
+	}
+	/* The loop's thread may have worked meanwhile, or may do so now. */
+	if (pthread_cond_timedwait(&a->wake, &a->lock, &until) != ETIMEDOUT || a->busy ||
+	    lp_now_us() < a->tidy_us)
+		return;
+	a->busy = true;
+	(void)pthread_mutex_unlock(&a->lock);
+	tidy(a);
+	(void)pthread_mutex_lock(&a->lock);
+	let_go(a);
+}
+
+/* Takes the next of the queue, and the tree; *out is NULL when there is something else to do.
+ * Returns false to stop. */
 static bool next(struct lp_apply *a, struct queued **out)
 {
-	const struct timespec until = tidy_at();
 	struct queued *q = NULL;
 	bool stop;
 
 	(void)pthread_mutex_lock(&a->lock);
-	while (!a->first && !a->stop && !may_verify(a)) {
-		if (a->untidy == 0) {
-			(void)pthread_cond_wait(&a->wake, &a->lock);
-			continue;
-		}
-		if (pthread_cond_timedwait(&a->wake, &a->lock, &until) != ETIMEDOUT)
-			continue;
-		(void)pthread_mutex_unlock(&a->lock);
-		tidy(a);
-		(void)pthread_mutex_lock(&a->lock);
-	}
+	let_go(a);
+	while (!a->stop && (a->busy || (!a->first && !may_verify(a))))
+		await(a);
 	stop = a->stop;
 	if (!stop && a->first) {
 		q = a->first;
@@ -237,6 +282,7 @@ static bool next(struct lp_apply *a, struct queued **out)
 		if (!a->first)
 			a->last = NULL;
 	}
+	a->busy = true;
 	(void)pthread_mutex_unlock(&a->lock);
 	*out = q;
 	return !stop;
@@ -279,6 +325,10 @@ int lp_apply_create(struct lp_apply **out, struct lp_loop *loop, const char *tre
 		free(a);
 		return r;
 	}
+	if (lp_tree_has_damage(a->tree))
+		lp_log(LP_ERROR, "apply",
+		       "a changeset was not finished and its journal is damaged: what it replaced "
+		       "is kept in " LP_STATE_DIR "/damaged; the next owner sees what differs");
 	(void)mallopt(M_MMAP_THRESHOLD, KEEP_BYTES);
 	(void)mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
 	a->loop = loop;
@@ -289,7 +339,9 @@ int lp_apply_create(struct lp_apply **out, struct lp_loop *loop, const char *tre
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&a->wake, &attr);
 	(void)pthread_condattr_destroy(&attr);
+	note_owed(a);
 	publish_state(a);
+	a->busy = true; /* until the thread begins to wait */
 	r = start_thread(a);
 	if (r < 0) {
 		lp_tree_close(a->tree);
@@ -361,9 +413,38 @@ static void enqueue(struct lp_apply *a, const struct queued *what)
 	(void)pthread_mutex_unlock(&a->lock);
 }
 
+/* Takes the tree for the loop's thread when the apply thread has nothing to do. */
+static bool take_tree(struct lp_apply *a)
+{
+	bool is_free;
+
+	(void)pthread_mutex_lock(&a->lock);
+	is_free = !a->busy && !a->first && !a->stop && a->untidy + 1 < UNTIDY_MAX;
+	a->busy = a->busy || is_free;
+	(void)pthread_mutex_unlock(&a->lock);
+	return is_free;
+}
+
 void lp_apply_submit(struct lp_apply *a, struct lp_job *job, uint64_t epoch)
 {
-	enqueue(a, &(struct queued){.job = job, .epoch = epoch});
+	const struct queued what = {.job = job, .epoch = epoch};
+	struct queued *q;
+	bool sleeps;
+
+	/* To wake the thread up would take as long as what there is to do. */
+	if (!lp_apply_is_small(job) || !take_tree(a)) {
+		enqueue(a, &what);
+		return;
+	}
+	q = lp_xcalloc(1, sizeof(*q));
+	*q = what;
+	process(a, q);
+	(void)pthread_mutex_lock(&a->lock);
+	let_go(a);
+	sleeps = a->sleeps;
+	(void)pthread_mutex_unlock(&a->lock);
+	if (sleeps) /* to tidy later */
+		(void)pthread_cond_signal(&a->wake);
 }
 
 void lp_apply_greet(struct lp_apply *a, uint64_t epoch)

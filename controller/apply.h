@@ -1,5 +1,6 @@
 /* controller/apply.h: applies changesets in a thread of its own, in the order they come, so that a
- * large one holds up neither requests nor control messages. Knows nothing of who sent a change. */
+ * large one holds up neither requests nor control messages; a small one that comes alone at once.
+ * Knows nothing of who sent a change. */
 #ifndef LP_CONTROLLER_APPLY_H
 #define LP_CONTROLLER_APPLY_H
 
@@ -73,7 +74,8 @@ void lp_apply_stop(struct lp_apply *a); /* NULL is allowed */
 void lp_apply_destroy(struct lp_apply *a); /* NULL is allowed */
 
 /* Hands over a LIST, CHANGE, DATA, PATCH, SKIP or VERIFY (taken). epoch: names the sender's
- * connection; a changeset begun under another epoch is dropped. */
+ * connection; a changeset begun under another epoch is dropped. What came of it is told later, even
+ * of what is done at once. */
 void lp_apply_submit(struct lp_apply *a, struct lp_job *job, uint64_t epoch);
 
 /* A sender's connection begins, in the place of the one before: on_greeted follows when all that

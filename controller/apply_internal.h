@@ -1,5 +1,5 @@
-/* controller/apply_internal.h: the state of the apply thread, shared by apply.c (queue and thread)
- * and apply_run.c (what each message does). */
+/* controller/apply_internal.h: the state of applying, shared by apply.c (queue and thread) and
+ * apply_run.c (what each message does). */
 #ifndef LP_CONTROLLER_APPLY_INTERNAL_H
 #define LP_CONTROLLER_APPLY_INTERNAL_H
 
@@ -12,19 +12,22 @@ struct outcome;
 
 struct lp_apply {
 	struct lp_loop *loop;
-	struct lp_tree *tree; /* the apply thread's */
+	struct lp_tree *tree; /* of who is busy, as what stands at the end */
 	struct lp_apply_ops ops;
 	void *ctx;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	struct queued *first;       /* protected by lock */
-	struct queued *last;        /* protected by lock */
-	bool stop;                  /* protected by lock */
-	uint64_t newest;            /* protected by lock: the epoch that was greeted last */
+	struct queued *first; /* protected by lock */
+	struct queued *last;  /* protected by lock */
+	bool stop;            /* protected by lock */
+	bool busy;            /* protected by lock: somebody has the tree, which is who set it */
+	bool sleeps;          /* protected by lock: the thread waits without a deadline */
+	uint64_t tidy_us;     /* protected by lock: when to tidy */
+	uint64_t newest;      /* protected by lock: the epoch that was greeted last */
 	struct lp_tree_state state; /* protected by lock */
 	struct outcome *outcomes;   /* protected by lock: posted and not run yet */
-	/* The changeset under way; the apply thread's. */
+	/* Of who is busy: the changeset under way. */
 	uint64_t epoch;
 	uint64_t begun_us;
 	bool open;
@@ -32,8 +35,10 @@ struct lp_apply {
 	bool behind; /* the tree was rolled back: the owner has to list it before it sends more */
 	bool deaf;   /* after a resync was asked for: until the next LIST */
 	struct lp_err failure;
-	unsigned n_verifies; /* that are to be answered; the apply thread's */
-	unsigned untidy;     /* how many changesets since lp_tree_tidy; the apply thread's */
+	unsigned n_verifies;   /* that are to be answered */
+	bool owes;             /* something could not be put back */
+	uint64_t owed_wait_us; /* until that is tried again */
+	unsigned untidy;       /* how many changesets since lp_tree_tidy */
 };
 
 /* What a job led to, on its way to the loop's thread. */
@@ -54,9 +59,12 @@ struct outcome {
 	struct lp_rollback *rollback; /* owned; NULL: it was a message */
 };
 
-/* apply_run.c, in the apply thread. run: does what a message says. lost: what that connection had
- * begun is dropped. verify: a turn of the reading of all files; returns whether it ended, with the
- * answers. rollback: does it and fills in what came of it. */
+/* apply_run.c. is_small: it is a whole changeset that takes no longer than waking up another
+ * thread, however large the tree is. The others are for who has the tree. run: does what a message
+ * says. lost: what that connection had begun is dropped. verify: a turn of the reading of all
+ * files; returns whether it ended, with the answers. rollback: does it and fills in what came of
+ * it. */
+bool lp_apply_is_small(const struct lp_job *job);
 void lp_apply_run(struct lp_apply *a, struct outcome *o, const struct lp_msg *msg);
 void lp_apply_run_lost(struct lp_apply *a);
 bool lp_apply_run_verify(struct lp_apply *a, struct outcome *o);

@@ -11,6 +11,9 @@
 /* So long a changeset waits for a VERIFY that is under way. */
 #define VERIFY_TURN_US 5000u
 
+#define SMALL_BYTES ((size_t)64 * 1024)
+#define SMALL_OPS   8
+
 static void reply(struct outcome *o, const struct lp_msg *msg)
 {
 	lp_grow(&o->replies, &o->cap_replies, o->n_replies + 1, sizeof(*o->replies));
@@ -63,8 +66,15 @@ static void do_list(struct lp_apply *a, struct outcome *o, const struct lp_msg_l
 		LP_AUTO_FREE char *path =
 			lp_xstrndup((const char *)list->paths[i].p, list->paths[i].len);
 		struct lp_err err = {0};
+		int r;
 
-		if (lp_tree_list(a->tree, path, emit_listing, &l, &err) == 0)
+		r = lp_tree_list(a->tree, path, emit_listing, &l, &err);
+		if (r > 0)
+			lp_log(LP_WARN, "apply",
+			       "'%s' holds very many files that no workspace sent; not all of them "
+			       "are compared: ignore the directory if the app makes them",
+			       path);
+		if (r >= 0)
 			continue;
 		/* What cannot be read is compared as empty; putting something there will fail with
 		 * the cause. */
@@ -200,6 +210,19 @@ void lp_apply_run_lost(struct lp_apply *a)
 	lp_tree_verify_end(a->tree);
 	a->n_verifies = 0;
 	a->open = a->failed = a->deaf = false;
+}
+
+bool lp_apply_is_small(const struct lp_job *job)
+{
+	const struct lp_msg_change *change = &job->msg.u.change;
+	bool is_small = job->msg.kind == LP_MSG_CHANGE && job->bytes.len <= SMALL_BYTES &&
+			(change->flags & LP_CHANGE_FIRST) && (change->flags & LP_CHANGE_LAST) &&
+			change->n_ops <= SMALL_OPS;
+
+	/* What is below a directory that goes may be much; what is kept may have to be read. */
+	for (size_t i = 0; is_small && i < change->n_ops; i++)
+		is_small = change->ops[i].op == LP_OP_PUT;
+	return is_small;
 }
 
 void lp_apply_run(struct lp_apply *a, struct outcome *o, const struct lp_msg *msg)

@@ -46,7 +46,9 @@ static int act(struct lp_tree *t, size_t number,
 	if (s->op == LP_OP_MOVE || (!is_in_the_way(r) && !(t->lenient && is_of_one_path(r)) &&
 				    !(*first < 0 && r == -ESTALE)))
 		return r;
-	lp_undo_op(t, t->ops, number);
+	/* What cannot be taken back alone is so with all the others. */
+	if (lp_undo_op(t, t->ops, number, NULL) < 0)
+		return r;
 	lp_was_revert(t, was);
 	lp_was_changed_back(t, changed);
 	t->rows.len = rows;
@@ -190,6 +192,7 @@ static int begin(struct lp_tree *t, uint64_t revision, struct lp_err *err)
 	if (r == 0)
 		r = lp_stage_dirs_seal(t, err);
 	t->is_single = is_single(t);
+	t->next = revision;
 	if (r < 0 || t->is_single)
 		return r;
 	return lp_journal_begin(t, revision, err);
@@ -207,18 +210,37 @@ static void drop_journal(struct lp_tree *t)
 	t->late.len = 0;
 }
 
-static void take_back(struct lp_tree *t, size_t changed)
+/* err: why the commit failed; it learns what could not be put back. */
+static void take_back(struct lp_tree *t, uint64_t revision, size_t changed, struct lp_err *err)
 {
-	lp_undo_all(t, t->ops, t->n_ops);
+	struct lp_err why = {0};
+	int r = lp_undo_all(t, t->ops, t->n_ops, &why);
+
 	lp_was_revert(t, 0);
 	lp_was_changed_back(t, changed);
 	drop_journal(t);
+	lp_undo_look(t, t->ops, t->n_ops);
+	if (r == 0)
+		return;
+	lp_owed_begin(t,
+		      &(struct lp_owing){.ops = t->ops,
+					 .n_ops = t->n_ops,
+					 .revision = revision,
+					 .is_written = !t->is_single},
+		      &why);
+	t->churn += t->n_ops;
+	t->ops = NULL;
+	t->n_ops = t->cap_ops = t->n_moves = t->ops_bytes = 0;
+	(void)lp_tree_owes(t, &why);
+	if (err)
+		(void)lp_err_say(err, err->code, "%.150s; then: %s", err->msg, why.msg);
 }
 
 /* Does it, on disk, in the index and in the log, or nothing of it. */
 static int carry_out(struct lp_tree *t, uint64_t revision, struct lp_applied *out, int *first,
 		     struct lp_err *err)
 {
+	struct lp_err *told = err;
 	size_t changed = t->n_changed;
 	int r = act_all(t, out, first, err);
 
@@ -233,7 +255,7 @@ static int carry_out(struct lp_tree *t, uint64_t revision, struct lp_applied *ou
 	if (r == 0)
 		r = log_commit(t, *first < 0 ? t->revision : revision, err);
 	if (r < 0)
-		take_back(t, changed);
+		take_back(t, revision, changed, told);
 	return r;
 }
 

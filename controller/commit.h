@@ -6,7 +6,9 @@
 #include "controller/tree_internal.h"
 
 /* patch_apply.c. apply: writes a patch into its file, what was there
- * goes to the staging area first. revert: writes that back; old_fd: what apply kept. */
+ * goes to the staging area first. revert: writes that back, when the file is still the one that was
+ * patched; old_fd: what apply kept, to be written to. Returns 1; 0: there is nothing to be taken
+ * back, or somebody changed the file since, or put another in its place; or -errno. */
 int lp_patch_apply(struct lp_tree *t, struct lp_staged *s, struct lp_err *err) LP_MUST_USE;
 int lp_patch_revert(int fd, int old_fd) LP_MUST_USE;
 
@@ -35,13 +37,14 @@ int lp_act_delete(struct lp_tree *t, struct lp_staged *s, struct lp_err *err) LP
 
 /* was.c: how the index was. note: before the path's entry changes. note_subtree: before a node and
  * all below is removed. revert: down to the first `keep` of them. changed: remembers a path for
- * whoever restarts the app because of it. */
+ * whoever restarts the app because of it; changed_below: all at a node (NULL: none) and below. */
 void lp_was_note(struct lp_tree *t, const char *path);
 void lp_was_note_subtree(struct lp_tree *t, struct lp_node *top);
 void lp_was_note_move(struct lp_tree *t, const char *from, char *to);
 void lp_was_revert(struct lp_tree *t, size_t keep);
 void lp_was_forget(struct lp_tree *t);
 void lp_was_changed(struct lp_tree *t, const char *path);
+void lp_was_changed_below(struct lp_tree *t, struct lp_node *top);
 void lp_was_changed_back(struct lp_tree *t, size_t keep);
 
 /* journal.c: begin: says what the commit is about to do. end: how the index was before. late: both,
@@ -61,6 +64,9 @@ struct lp_journal {
 };
 int lp_journal_begin(struct lp_tree *t, uint64_t revision, struct lp_err *err) LP_MUST_USE;
 int lp_journal_end(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
+/* Of a commit that began without one. */
+int lp_journal_write_ops(struct lp_tree *t, const struct lp_staged *ops, size_t n,
+			 uint64_t revision) LP_MUST_USE;
 int lp_journal_late(struct lp_tree *t, uint64_t revision, struct lp_err *err) LP_MUST_USE;
 int lp_journal_write_late(struct lp_tree *t) LP_MUST_USE;
 int lp_journal_read(struct lp_journal *j, int dir_fd) LP_MUST_USE;
@@ -68,13 +74,32 @@ void lp_journal_free(struct lp_journal *j);
 int lp_journal_recover(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
 
 /* undo.c: takes back on disk what was done of operations; what they replaced is in stage_fd. What
- * the app has put there meanwhile stays, and what cannot be taken back is seen when the files are
- * next compared with the index. op: of one. rename_back: one thing, from a name below the staging
- * area to a path; renameat2's flags; 0 or -errno. */
-int lp_stage_rename_back(struct lp_tree *t, const char *from, const char *path, unsigned flags);
-void lp_undo_all(struct lp_tree *t, const struct lp_staged *ops, size_t n);
-void lp_undo_op(struct lp_tree *t, const struct lp_staged *ops, size_t number);
-void lp_undo_keep(struct lp_tree *t, uint64_t revision, uint64_t bytes);
+ * the app has put there meanwhile stays. Whatever fails, all the others are taken back; returns 0,
+ * or the first -errno with the path: then it has to be done again, and stage_fd has what that
+ * needs. op: of one. rename_back: one thing, from a name below the staging area to a path;
+ * renameat2's flags; make: the directories above it, when they are missing; 0 or -errno. */
+int lp_stage_rename_back(struct lp_tree *t, const char *from, const char *path, unsigned flags,
+			 bool make);
+int lp_undo_all(struct lp_tree *t, const struct lp_staged *ops, size_t n,
+		struct lp_err *err) LP_MUST_USE;
+/* Then, when the index is as it was: what is otherwise at the paths of operations, because the app
+ * changed it since, the index learns. */
+void lp_undo_look(struct lp_tree *t, const struct lp_staged *ops, size_t n);
+int lp_undo_op(struct lp_tree *t, const struct lp_staged *ops, size_t number,
+	       struct lp_err *err) LP_MUST_USE;
+
+/* undo_owed.c: what could not be put back. begin: from now on nothing else is applied; ops are
+ * taken, is_written: their journal is in the staging area. settle: tries again; 0 when nothing is
+ * owed any more; -errno with why, and the way out. close: the next start goes on. */
+struct lp_owing {
+	struct lp_staged *ops;
+	size_t n_ops;
+	uint64_t revision;
+	bool is_written;
+};
+void lp_owed_begin(struct lp_tree *t, const struct lp_owing *what, const struct lp_err *why);
+int lp_owed_settle(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
+void lp_owed_close(struct lp_tree *t);
 
 /* undo_keep.c: the commits that can be taken back. open: finds them. keep: the staging area of a
  * commit that counts becomes its record. keep_later: that of a commit of a single file does when
@@ -82,6 +107,7 @@ void lp_undo_keep(struct lp_tree *t, uint64_t revision, uint64_t bytes);
  * back. reach: what lies before a commit without a record goes: it cannot be taken back any more,
  * because what that one did would stay. prune: the oldest go until all is within bounds, or all.
  */
+void lp_undo_keep(struct lp_tree *t, uint64_t revision, uint64_t bytes);
 void lp_undo_keep_later(struct lp_tree *t, uint64_t revision, uint64_t bytes);
 void lp_undo_settle(struct lp_tree *t);
 void lp_undo_reach(struct lp_tree *t);

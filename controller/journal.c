@@ -9,6 +9,8 @@
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
 
+#include <dirent.h>
+#include <stdio.h>
 #include <string.h>
 
 #define JOURNAL_MAX_BYTES ((size_t)1 << 30)
@@ -39,17 +41,16 @@ static int add_op(struct lp_buf *buf, const struct lp_staged *s)
 }
 
 /* A batch of what the commit is about to do. */
-static int add_ops(const struct lp_tree *t, uint64_t revision, struct lp_buf *buf)
+static int add_ops(const struct lp_tree *t, const struct lp_staged *ops, size_t n,
+		   uint64_t revision, struct lp_buf *buf)
 {
-	const struct lp_batch batch = {.id = t->commit_id + 1,
-				       .revision = revision,
-				       .boot = lp_sig_boot(),
-				       .n_rows = t->n_ops};
+	const struct lp_batch batch = {
+		.id = t->commit_id + 1, .revision = revision, .boot = lp_sig_boot(), .n_rows = n};
 	ssize_t begin = lp_rows_begin(buf);
 	int r = begin < 0 ? (int)begin : 0;
 
-	for (size_t i = 0; i < t->n_ops && r == 0; i++)
-		r = add_op(buf, &t->ops[i]);
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = add_op(buf, &ops[i]);
 	if (r == 0)
 		lp_rows_end(buf, (size_t)begin, &batch);
 	return r;
@@ -94,7 +95,7 @@ static int said(int r, struct lp_err *err)
 int lp_journal_begin(struct lp_tree *t, uint64_t revision, struct lp_err *err)
 {
 	struct lp_buf buf = {0};
-	int r = add_ops(t, revision, &buf);
+	int r = add_ops(t, t->ops, t->n_ops, revision, &buf);
 
 	if (r == 0)
 		r = t->journal_fd = open_journal(t);
@@ -119,12 +120,29 @@ int lp_journal_end(struct lp_tree *t, struct lp_err *err)
 	return said(r, err);
 }
 
+int lp_journal_write_ops(struct lp_tree *t, const struct lp_staged *ops, size_t n,
+			 uint64_t revision)
+{
+	LP_AUTO_CLOSE int fd = -1;
+	struct lp_buf buf = {0};
+	int r = add_ops(t, ops, n, revision, &buf);
+
+	/* An earlier try may have written half of it. */
+	(void)unlinkat(t->stage_fd, LP_JOURNAL_NAME, 0);
+	if (r == 0)
+		r = fd = open_journal(t);
+	if (r >= 0)
+		r = lp_write_all(fd, buf.data, buf.len);
+	lp_buf_finish(&buf);
+	return r;
+}
+
 int lp_journal_late(struct lp_tree *t, uint64_t revision, struct lp_err *err)
 {
 	int r;
 
 	t->late.len = 0;
-	r = add_ops(t, revision, &t->late);
+	r = add_ops(t, t->ops, t->n_ops, revision, &t->late);
 	if (r == 0)
 		r = add_before(t, &t->late);
 	if (r < 0)
@@ -156,6 +174,18 @@ static void take_op(struct lp_staged *s, const struct lp_row *row)
 	};
 }
 
+/* Whether a row may be an operation: what is livepush's own is never part of one, and what is
+ * nested is so in one before. */
+static bool is_sound(const struct lp_row *row, size_t number)
+{
+	bool is_nested = row->flags & FLAG_NESTED;
+
+	return row->kind == LP_ROW_OP && row->op >= LP_OP_PUT && row->op <= LP_OP_MOVE &&
+	       !lp_path_is_below(row->path, LP_STATE_DIR) &&
+	       !lp_path_is_below(row->from, LP_STATE_DIR) && (!is_nested || row->sig < number) &&
+	       (row->op != LP_OP_MOVE || row->from[0]);
+}
+
 int lp_journal_read(struct lp_journal *j, int dir_fd)
 {
 	struct lp_rows rows = {0};
@@ -177,9 +207,13 @@ int lp_journal_read(struct lp_journal *j, int dir_fd)
 	j->id = batch.id;
 	j->revision = batch.revision;
 	while (lp_rows_next(&rows, &row)) {
+		if (!is_sound(&row, j->n_ops))
+			return -EBADMSG;
 		lp_grow(&j->ops, &cap, j->n_ops + 1, sizeof(*j->ops));
 		take_op(&j->ops[j->n_ops++], &row);
 	}
+	if (j->n_ops != batch.n_rows)
+		return -EBADMSG;
 	j->is_complete = lp_rows_batch(&rows, &batch);
 	j->undo_bytes = j->is_complete ? batch.bytes : 0;
 	j->revision_before = j->is_complete ? batch.revision : 0;
@@ -197,6 +231,55 @@ void lp_journal_free(struct lp_journal *j)
 	lp_buf_finish(&j->bytes);
 }
 
+static void undo(struct lp_tree *t, struct lp_journal *j)
+{
+	struct lp_err why = {0};
+
+	if (lp_undo_all(t, j->ops, j->n_ops, &why) == 0)
+		return;
+	lp_owed_begin(t,
+		      &(struct lp_owing){.ops = j->ops,
+					 .n_ops = j->n_ops,
+					 .revision = j->revision,
+					 .is_written = true},
+		      &why);
+	j->ops = NULL;
+	j->n_ops = 0;
+}
+
+/* Whether something that a commit replaced is in the staging area. */
+static bool has_old(const struct lp_tree *t)
+{
+	int fd = openat(t->stage_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	bool found = false;
+	struct dirent *e;
+
+	if (!dir) {
+		lp_auto_close(&fd);
+		return true; /* keeping it is safe */
+	}
+	while (!found && (e = readdir(dir)))
+		found = strlen(e->d_name) > 4 &&
+			strcmp(e->d_name + strlen(e->d_name) - 4, ".old") == 0;
+	(void)closedir(dir);
+	return found;
+}
+
+/* Nobody can say any more where what is there belongs. One such is kept, for whoever wants to look
+ * into it; the files are compared with the log, and by the owner, all the same. */
+static int set_aside(struct lp_tree *t, struct lp_err *err)
+{
+	lp_auto_close(&t->stage_fd);
+	t->stage_fd = -1;
+	(void)lp_remove_tree(t->state_fd, LP_DAMAGED_DIR);
+	if (renameat(t->state_fd, LP_STAGE_DIR, t->state_fd, LP_DAMAGED_DIR) < 0)
+		return lp_err_set(err, errno, "'%s/%s' has a damaged journal and cannot be renamed",
+				  LP_STATE_DIR, LP_STAGE_DIR);
+	t->has_damage = true;
+	return 0;
+}
+
 int lp_journal_recover(struct lp_tree *t, struct lp_err *err)
 {
 	struct lp_journal j = {0};
@@ -208,6 +291,10 @@ int lp_journal_recover(struct lp_tree *t, struct lp_err *err)
 		return lp_err_set(err, -fd, "cannot open '%s/%s'", LP_STATE_DIR, LP_STAGE_DIR);
 	t->stage_fd = fd;
 	r = lp_journal_read(&j, t->stage_fd);
+	if (r == -EBADMSG || (r == -ENODATA && j.bytes.len > 0 && has_old(t))) {
+		lp_journal_free(&j);
+		return set_aside(t, err);
+	}
 	/* What it replaced is here, and nowhere else. */
 	if (r < 0 && r != -ENODATA) {
 		lp_journal_free(&j);
@@ -218,9 +305,10 @@ int lp_journal_recover(struct lp_tree *t, struct lp_err *err)
 	}
 	if (r == 0 && j.id == t->commit_id && j.is_complete)
 		lp_undo_keep(t, j.revision, j.undo_bytes);
-	else if (r == 0 && j.id != t->commit_id)
-		lp_undo_all(t, j.ops, j.n_ops);
+	else if (r == 0 && j.id > t->commit_id)
+		undo(t, &j);
 	lp_journal_free(&j);
-	lp_stage_wipe(t);
+	if (!t->owed)
+		lp_stage_wipe(t);
 	return 0;
 }

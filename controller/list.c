@@ -12,12 +12,17 @@
 #define HASH_MAX_BYTES   ((off_t)64 * 1024 * 1024)
 #define ENTRIES_PER_CALL 1000
 
+/* What no workspace sent is only listed so that equal content need not be sent, and for what it is
+ * in the way of. An app that makes more than that in one directory must not fill the memory. */
+#define FOREIGN_MAX 65536
+
 struct listing {
 	struct lp_tree *tree;
 	const char *path;
 	struct lp_wire_entry entries[ENTRIES_PER_CALL];
 	char *names[ENTRIES_PER_CALL]; /* owned */
 	size_t n;
+	size_t foreign;
 	void (*emit)(void *ctx, const struct lp_wire_entry *entries, size_t n, bool more);
 	void *ctx;
 };
@@ -80,11 +85,6 @@ static void add(struct listing *l, const char *name, const struct lp_entry *e, b
 		flush(l, true);
 }
 
-static mode_t format_of(enum lp_kind kind)
-{
-	return kind == LP_KIND_DIR ? S_IFDIR : kind == LP_KIND_LINK ? S_IFLNK : S_IFREG;
-}
-
 static void add_entry(struct listing *l, struct lp_node *node, int dir_fd, const char *name)
 {
 	struct lp_node *child = node ? lp_node_child(node, name) : NULL;
@@ -96,13 +96,13 @@ static void add_entry(struct listing *l, struct lp_node *node, int dir_fd, const
 		return;
 	/* What the app put in the place of an entry of another kind is the app's. */
 	if (child && (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-		      (st.st_mode & S_IFMT) != format_of(child->e.kind)))
+		      (st.st_mode & S_IFMT) != lp_tree_format(child)))
 		child = NULL;
 	if (child) {
 		child->mark |= LP_MARK_SEEN;
 		e = lp_node_entry(child);
 		add(l, name, &e, true);
-	} else if (look(l, dir_fd, name, &e) == 0) {
+	} else if (++l->foreign <= FOREIGN_MAX && look(l, dir_fd, name, &e) == 0) {
 		add(l, name, &e, false);
 	}
 }
@@ -153,5 +153,5 @@ int lp_tree_list(struct lp_tree *t, const char *path,
 	flush(l, false);
 	if (dir)
 		(void)closedir(dir);
-	return 0;
+	return l->foreign > FOREIGN_MAX;
 }

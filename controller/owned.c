@@ -5,7 +5,7 @@
  *
  * Nothing is synced to the disk: a crash of the controller loses nothing of what was written, and
  * after one of the system (another boot) all files are read again. */
-#include "controller/tree_internal.h"
+#include "controller/commit.h"
 
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
@@ -79,17 +79,16 @@ static void replay_all(struct opening *o, const uint8_t *p, size_t len)
 	}
 }
 
-/* Whether a link has the target that the index says. */
-static bool holds_link(int fd, const char *name, const struct lp_entry *e)
+static bool read_link(int fd, const char *name, struct lp_entry *e)
 {
 	char target[LP_PATH_MAX_BYTES + 1];
 	ssize_t n = readlinkat(fd, name, target, sizeof(target));
-	struct lp_digest d;
 
 	if (n < 0)
 		return false;
-	d = lp_digest_of(target, (size_t)n);
-	return lp_digest_equal(&d, &e->digest);
+	e->size = (uint64_t)n;
+	e->digest = lp_digest_of(target, (size_t)n);
+	return true;
 }
 
 /* What is at a path that the log names. Returns false when it is gone or of another sort. A file
@@ -99,25 +98,34 @@ static bool check(struct opening *o, const char *path, struct lp_node *n, uint64
 {
 	struct lp_tree *t = o->t;
 	struct lp_entry was = lp_node_entry(n), now = was;
-	uint64_t known = n->mark > 0 && n->mark <= o->n ? o->sigs[n->mark - 1] : 0;
+	uint64_t known_sig = n->mark > 0 && n->mark <= o->n ? o->sigs[n->mark - 1] : 0;
 	int fd = lp_tree_find_parent(t, path);
 	struct stat st;
-	bool same;
+	int r;
+	bool same, known = false; /* whether now is what is there */
 
 	*sig = 0;
 	n->mark = 0;
-	if (fd < 0 || fstatat(fd, n->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    S_ISDIR(st.st_mode) != (was.kind == LP_KIND_DIR))
+	r = fd < 0 ? fd : fstatat(fd, n->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+	/* What cannot be looked at is not gone. */
+	if (r < 0 && !lp_step_is_not_ours(r)) {
+		memset(now.digest.b, 0, sizeof(now.digest.b));
+		return lp_index_put(t->index, path, &now, NULL, NULL) == 0;
+	}
+	if (r < 0 || S_ISDIR(st.st_mode) != (was.kind == LP_KIND_DIR))
 		return false;
 	now.mode = S_ISLNK(st.st_mode) ? 0 : (uint32_t)st.st_mode & 0777;
 	if (was.kind == LP_KIND_DIR) {
 		same = now.mode == was.mode;
 	} else if (was.kind == LP_KIND_LINK) {
-		same = S_ISLNK(st.st_mode) && holds_link(fd, n->name, &was);
+		known = S_ISLNK(st.st_mode) && read_link(fd, n->name, &now);
+		same = known && lp_entry_equal(&now, &was);
 	} else {
 		*sig = lp_sig_of(&st);
-		same = S_ISREG(st.st_mode) && now.mode == was.mode && *sig == known;
-		if (!same && lp_tree_hash(t, path, &now, &st) == 0) {
+		same = S_ISREG(st.st_mode) && now.mode == was.mode && *sig == known_sig;
+		/* Opening anything else may do something. */
+		if (!same && S_ISREG(st.st_mode) && lp_tree_hash(t, path, &now, &st) == 0) {
+			known = true;
 			same = lp_entry_equal(&now, &was);
 			*sig = lp_sig_is_settled(lp_sig_ctime(&st), lp_sig_now()) ? lp_sig_of(&st)
 										  : 0;
@@ -127,7 +135,7 @@ static bool check(struct opening *o, const char *path, struct lp_node *n, uint64
 		n->mark = lp_sig_mark(*sig);
 		return true;
 	}
-	if (lp_digest_equal(&now.digest, &was.digest))
+	if (!known)
 		memset(now.digest.b, 0, sizeof(now.digest.b));
 	*sig = 0;
 	return lp_index_put(t->index, path, &now, NULL, NULL) == 0;
@@ -151,7 +159,7 @@ static uint64_t current_sig(struct lp_tree *t, const char *path, const struct lp
 		       : 0;
 }
 
-/* A batch being filled and written. */
+/* A batch being filled and written. fd -1: it is not, the index is only looked at. */
 struct writer {
 	struct lp_tree *t;
 	int fd;
@@ -170,7 +178,7 @@ static int flush(struct writer *w)
 	int r;
 
 	lp_rows_end(&w->buf, 0, &batch);
-	r = lp_write_all(w->fd, w->buf.data, w->buf.len);
+	r = w->fd < 0 ? 0 : lp_write_all(w->fd, w->buf.data, w->buf.len);
 	w->written += w->buf.len;
 	w->buf.len = 0;
 	w->rows += w->n_rows;
@@ -336,12 +344,45 @@ int lp_owned_read(struct lp_tree *t, struct lp_err *err)
 	return 0;
 }
 
-int lp_owned_check(struct lp_tree *t, struct lp_err *err)
+/* Compares the index with the files, and leaves the log alone. */
+static int look_only(struct lp_tree *t, struct opening *o)
 {
-	int r = rewrite(t, t->opening);
+	struct writer w = {.t = t, .fd = -1};
+	int r = write_index(&w, o);
+
+	lp_buf_finish(&w.buf);
+	return r;
+}
+
+int lp_owned_check(struct lp_tree *t, bool as_it_is, struct lp_err *err)
+{
+	int r = as_it_is ? look_only(t, t->opening) : rewrite(t, t->opening);
 
 	lp_owned_forget(t);
 	return r < 0 ? lp_err_set(err, -r, "%s/%s: cannot be written", LP_STATE_DIR, LOG_NAME) : 0;
+}
+
+int lp_owned_reread(struct lp_tree *t, bool as_it_is, struct lp_err *err)
+{
+	struct lp_index *before = t->index;
+	uint64_t revision = t->revision, commit_id = t->commit_id;
+	int r;
+
+	t->index = lp_index_create_lean();
+	lp_tree_forget_parent(t);
+	r = lp_owned_read(t, err);
+	if (r == 0)
+		r = lp_owned_check(t, as_it_is, err);
+	if (r < 0) {
+		lp_index_destroy(t->index);
+		t->index = before;
+		t->revision = revision;
+		t->commit_id = commit_id;
+		return r;
+	}
+	lp_index_destroy(before);
+	t->churn = SIZE_MAX;
+	return 0;
 }
 
 void lp_owned_forget(struct lp_tree *t)

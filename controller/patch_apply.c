@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#define OLD_MAGIC      0x31444c4fu /* "OLD1" */
+#define OLD_MAGIC      0x32444c4fu /* "OLD2" */
 #define COPY_MAX_BYTES ((size_t)1 << 30)
 
 /* As lp_patch_copy, where the kernel cannot do it by itself. */
@@ -86,13 +86,31 @@ int lp_patch_write(int fd, uint64_t at, const void *data, size_t len)
 	return 0;
 }
 
+enum old_state {
+	OLD_BEGUN = 1, /* something may have been written into the file, nothing is known of it */
+	OLD_DONE,      /* it is as seen says, unless somebody else changed it since */
+	OLD_REVERTING, /* something may have been written back */
+};
+
 /* What was there: the head, then the places, then the bytes of all of them that the old file had.
- * The head is written last, so that without it nothing was changed yet. */
+ * The head is written last, so that without it nothing was changed yet. ino, dev: of the file.
+ * seen: its size and time when the patch was in it. */
 struct old_head {
 	uint32_t magic;
 	uint32_t n;
 	uint64_t bytes; /* size of the old file */
+	uint64_t ino;
+	uint64_t dev;
+	uint64_t seen_bytes;
+	int64_t seen_mtime_ns;
+	uint32_t state; /* enum old_state */
+	uint32_t unused;
 };
+
+static int64_t mtime_of(const struct stat *st)
+{
+	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
 
 /* How much of a place the old file had. */
 static uint64_t old_len(const struct lp_range *place, uint64_t old_bytes)
@@ -104,8 +122,12 @@ static uint64_t old_len(const struct lp_range *place, uint64_t old_bytes)
 
 static int keep_old(const struct lp_patch *p, int fd, int old_fd, uint64_t *kept)
 {
-	const struct old_head head = {
-		.magic = OLD_MAGIC, .n = (uint32_t)p->n_places, .bytes = (uint64_t)p->base.st_size};
+	const struct old_head head = {.magic = OLD_MAGIC,
+				      .n = (uint32_t)p->n_places,
+				      .bytes = (uint64_t)p->base.st_size,
+				      .ino = p->base.st_ino,
+				      .dev = p->base.st_dev,
+				      .state = OLD_BEGUN};
 	uint64_t at = sizeof(head) + p->n_places * sizeof(*p->places), first = at;
 	int r = lp_patch_write(old_fd, sizeof(head), p->places, p->n_places * sizeof(*p->places));
 
@@ -136,6 +158,18 @@ static int write_places(const struct lp_patch *p, int from, int fd, const struct
 	return r;
 }
 
+/* How the patched file looks, by which it is known again. */
+static int note_done(int old_fd, const struct stat *st)
+{
+	struct old_head head;
+	int r = lp_patch_read(old_fd, 0, &head, sizeof(head));
+
+	head.seen_bytes = (uint64_t)st->st_size;
+	head.seen_mtime_ns = mtime_of(st);
+	head.state = OLD_DONE;
+	return r < 0 ? r : lp_patch_write(old_fd, 0, &head, sizeof(head));
+}
+
 int lp_patch_apply(struct lp_tree *t, struct lp_staged *s, struct lp_err *err)
 {
 	const struct lp_patch *p = s->patch;
@@ -158,38 +192,69 @@ int lp_patch_apply(struct lp_tree *t, struct lp_staged *s, struct lp_err *err)
 	r = keep_old(p, fd, old_fd, &kept);
 	if (r == 0)
 		r = write_places(p, from, fd, s);
+	if (r == 0)
+		r = fstat(fd, &st) < 0 ? -errno : note_done(old_fd, &st);
 	if (r < 0)
 		return lp_err_set(err, -r, "%s: cannot be patched", s->path);
 	t->undo_bytes += kept;
 	(void)unlinkat(t->stage_fd, number, 0);
-	if (fstat(fd, &st) == 0)
-		s->sig = lp_sig_of(&st);
+	s->sig = lp_sig_of(&st);
 	s->ctime_ns = INT64_MAX; /* too fresh to be trusted after a restart */
 	return 0;
 }
 
-int lp_patch_revert(int fd, int old_fd)
+/* Whether the file at fd is the one that was patched, and only that happened to it. 1, 0 or -errno.
+ */
+static int is_patched(const struct old_head *head, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_ino != head->ino || st.st_dev != head->dev)
+		return 0;
+	return head->state != OLD_DONE ||
+	       ((uint64_t)st.st_size == head->seen_bytes && mtime_of(&st) == head->seen_mtime_ns);
+}
+
+static int write_back(const struct old_head *head, int fd, int old_fd)
 {
 	LP_AUTO_FREE struct lp_range *places = NULL;
-	struct old_head head;
+	uint64_t at = sizeof(*head) + head->n * sizeof(*places);
 	struct stat st;
-	uint64_t at;
 	int r;
 
-	/* Without a head nothing was written. */
-	if (lp_patch_read(old_fd, 0, &head, sizeof(head)) < 0 || head.magic != OLD_MAGIC)
-		return 0;
-	if (fstat(old_fd, &st) < 0 ||
-	    head.n > ((uint64_t)st.st_size - sizeof(head)) / sizeof(*places))
+	if (fstat(old_fd, &st) < 0)
+		return -errno;
+	if (head->n > ((uint64_t)st.st_size - sizeof(*head)) / sizeof(*places))
 		return -EINVAL;
-	places = lp_xcalloc(head.n, sizeof(*places));
-	r = lp_patch_read(old_fd, sizeof(head), places, head.n * sizeof(*places));
-	at = sizeof(head) + head.n * sizeof(*places);
-	for (uint32_t i = 0; i < head.n && r == 0; i++) {
-		uint64_t len = old_len(&places[i], head.bytes);
+	places = lp_xcalloc(head->n, sizeof(*places));
+	r = lp_patch_read(old_fd, sizeof(*head), places, head->n * sizeof(*places));
+	for (uint32_t i = 0; i < head->n && r == 0; i++) {
+		uint64_t len = old_len(&places[i], head->bytes);
 
 		r = lp_patch_copy(old_fd, at, fd, places[i].at, len);
 		at += len;
 	}
-	return r == 0 && ftruncate(fd, (off_t)head.bytes) < 0 ? -errno : r;
+	return r == 0 && ftruncate(fd, (off_t)head->bytes) < 0 ? -errno : r;
+}
+
+int lp_patch_revert(int fd, int old_fd)
+{
+	struct old_head head;
+	int r = lp_patch_read(old_fd, 0, &head, sizeof(head));
+
+	/* Without a head nothing was written. */
+	if (r == -ESTALE || (r == 0 && head.magic != OLD_MAGIC))
+		return 0;
+	if (r == 0)
+		r = is_patched(&head, fd);
+	if (r <= 0)
+		return r;
+	/* Interrupted from here on, the file is as nobody knows it, and has to be written again. */
+	head.state = OLD_REVERTING;
+	r = lp_patch_write(old_fd, 0, &head, sizeof(head));
+	if (r == 0)
+		r = write_back(&head, fd, old_fd);
+	return r < 0 ? r : 1;
 }

@@ -43,22 +43,9 @@ static int log_before(struct lp_tree *t, struct lp_journal *j, struct lp_err *er
 		     : lp_owned_append(t, &t->rows, n, err);
 }
 
-/* What is at a node and below counts as changed. */
-static void note_files(struct lp_tree *t, struct lp_node *top)
-{
-	char path[LP_PATH_MAX_BYTES + 1];
-
-	for (struct lp_node *n = top; n; n = lp_node_next(top, n))
-		if (n->e.kind != LP_KIND_DIR && lp_node_path(n, path, sizeof(path)) == 0)
-			lp_was_changed(t, path);
-}
-
 static void note_path(struct lp_tree *t, const char *path)
 {
-	struct lp_node *n = lp_index_get(t->index, path);
-
-	if (n)
-		note_files(t, n);
+	lp_was_changed_below(t, lp_index_get(t->index, path));
 }
 
 static void revert_row(struct lp_tree *t, const struct lp_row *row)
@@ -101,6 +88,34 @@ static void revert_index(struct lp_tree *t, const struct lp_buf *batch)
 		revert_row(t, &row);
 }
 
+/* The log says that the commit has never been: so shall the files. */
+static int put_back(struct lp_tree *t, struct lp_journal *j, struct lp_err *err)
+{
+	struct lp_err why = {0};
+	int r;
+
+	t->commit_id = j->id - 1;
+	r = lp_undo_all(t, j->ops, j->n_ops, &why);
+	revert_index(t, &t->rows);
+	t->revision = j->revision_before;
+	t->n_undo--;
+	lp_undo_look(t, j->ops, j->n_ops);
+	if (r == 0) {
+		lp_stage_wipe(t);
+		return 0;
+	}
+	lp_owed_begin(t,
+		      &(struct lp_owing){.ops = j->ops,
+					 .n_ops = j->n_ops,
+					 .revision = j->revision,
+					 .is_written = true},
+		      &why);
+	j->ops = NULL;
+	j->n_ops = 0;
+	(void)lp_tree_owes(t, err);
+	return r;
+}
+
 /* Takes back the newest commit. The log says so first; a crash from then on is made good by the
  * next start, because what is in the staging area then is of a commit that does not count. */
 static int take_back_last(struct lp_tree *t, struct lp_err *err)
@@ -112,6 +127,11 @@ static int take_back_last(struct lp_tree *t, struct lp_err *err)
 
 	lp_undo_name(u.id, name);
 	lp_stage_wipe(t);
+	if (t->unwiped)
+		return lp_err_say(err, EBUSY,
+				  "revision %" PRIu64 " cannot be taken back: '%s/%s' cannot be "
+				  "emptied; remove what is in it, or make it writable",
+				  u.revision, LP_STATE_DIR, LP_STAGE_DIR);
 	if (renameat(t->undo_fd, name, t->state_fd, LP_STAGE_DIR) < 0)
 		return lp_err_set(err, errno, "revision %" PRIu64 " cannot be taken back",
 				  u.revision);
@@ -121,16 +141,13 @@ static int take_back_last(struct lp_tree *t, struct lp_err *err)
 	if (r == 0)
 		r = log_before(t, &j, err);
 	if (r == 0) {
-		t->commit_id = j.id - 1;
-		lp_undo_all(t, j.ops, j.n_ops);
-		revert_index(t, &t->rows);
-		t->revision = j.revision_before;
-		t->n_undo--;
-		lp_stage_wipe(t);
+		r = put_back(t, &j, err);
 	} else {
 		lp_auto_close(&t->stage_fd);
 		t->stage_fd = -1;
-		(void)renameat(t->state_fd, LP_STAGE_DIR, t->undo_fd, name);
+		/* If it cannot go back there, it cannot be taken back any more. */
+		if (renameat(t->state_fd, LP_STAGE_DIR, t->undo_fd, name) < 0)
+			t->n_undo--;
 	}
 	lp_journal_free(&j);
 	return r;
@@ -143,6 +160,9 @@ int lp_tree_rollback(struct lp_tree *t, uint64_t revision, struct lp_applied *ou
 	int r = 0;
 
 	*out = (struct lp_applied){0};
+	r = lp_owed_settle(t, err);
+	if (r < 0)
+		return r;
 	lp_undo_settle(t);
 	lp_undo_reach(t);
 	lp_tree_drop(t);

@@ -24,9 +24,18 @@ void lp_stage_old_name(size_t number, char out[LP_STAGE_NAME_BYTES])
 
 int lp_stage_open_area(struct lp_tree *t, struct lp_err *err)
 {
-	int fd;
+	int fd = lp_owed_settle(t, err);
 
+	if (fd < 0)
+		return fd;
 	lp_undo_settle(t);
+	if (t->unwiped)
+		lp_stage_wipe(t);
+	if (t->unwiped)
+		return lp_err_say(err, EBUSY,
+				  "'%s/%s' cannot be emptied; remove what is in it, or make it "
+				  "writable",
+				  LP_STATE_DIR, LP_STAGE_DIR);
 	if (t->stage_fd >= 0)
 		return 0;
 	if (mkdirat(t->state_fd, LP_STAGE_DIR, 0700) < 0 && errno != EEXIST)
@@ -41,9 +50,12 @@ int lp_stage_open_area(struct lp_tree *t, struct lp_err *err)
 void lp_stage_wipe(struct lp_tree *t)
 {
 	lp_stage_dirs_finish(t);
+	/* It goes first: the next start would believe it. */
+	if (t->stage_fd >= 0)
+		(void)unlinkat(t->stage_fd, LP_JOURNAL_NAME, 0);
 	lp_auto_close(&t->stage_fd);
 	t->stage_fd = -1;
-	(void)lp_remove_tree(t->state_fd, LP_STAGE_DIR);
+	t->unwiped = lp_remove_tree(t->state_fd, LP_STAGE_DIR) < 0;
 }
 
 void lp_staged_finish(struct lp_staged *s)

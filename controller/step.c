@@ -73,7 +73,7 @@ static int rename_opened(int from_fd, const char *from, int to_fd, const char *t
 	open_up(&above, from_fd);
 	open_up(&below, to_fd);
 	if (self < 0 && fstatat(from_fd, from, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    S_ISDIR(st.st_mode) && fchmodat(from_fd, from, 0700, 0) == 0) {
+	    S_ISDIR(st.st_mode) && fchmodat(from_fd, from, 0700, AT_SYMLINK_NOFOLLOW) == 0) {
 		self = openat(from_fd, from, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		moved = (struct opened){self, (int)(st.st_mode & 07777)};
 	} else if (self >= 0) {

@@ -14,11 +14,6 @@
 
 #define TAKE_TRIES 8
 
-static mode_t format_of(const struct lp_node *n)
-{
-	return n->e.kind == LP_KIND_DIR ? S_IFDIR : n->e.kind == LP_KIND_LINK ? S_IFLNK : S_IFREG;
-}
-
 /* Opens a directory to read it, also one that its owner may not read. */
 static int open_dir(struct lp_tree *t, const char *path, const struct lp_node *dir)
 {
@@ -57,10 +52,10 @@ static int is_all_ours(int fd, const struct lp_node *dir)
 		if (!child)
 			ours = false;
 		else if (e->d_type != DT_UNKNOWN)
-			ours = (mode_t)DTTOIF(e->d_type) == format_of(child);
+			ours = (mode_t)DTTOIF(e->d_type) == lp_tree_format(child);
 		else
 			ours = fstatat(dirfd(stream), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-			       (st.st_mode & S_IFMT) == format_of(child);
+			       (st.st_mode & S_IFMT) == lp_tree_format(child);
 	}
 	/* What cannot be read to its end may hold anything. */
 	r = ours && errno != 0 ? -errno : ours;
@@ -70,7 +65,7 @@ static int is_all_ours(int fd, const struct lp_node *dir)
 
 static void mark_foreign(struct lp_node *top, struct lp_node *n)
 {
-	for (; n && !(n->mark & MARK_FOREIGN); n = n == top ? NULL : n->parent)
+	for (; n && !(n->mark & MARK_FOREIGN); n = n == top ? NULL : lp_node_parent(n))
 		n->mark |= MARK_FOREIGN;
 }
 
@@ -184,7 +179,7 @@ static int came_along(struct lp_tree *t, const struct place *p, const struct lp_
 static int bring_back(struct lp_tree *t, const struct place *p, const char *path)
 {
 	LP_AUTO_FREE char *from = lp_xasprintf("%s%s", p->old, path + p->top_len);
-	int r = lp_stage_rename_back(t, from, path, RENAME_NOREPLACE);
+	int r = lp_stage_rename_back(t, from, path, RENAME_NOREPLACE, false);
 
 	/* The app made it anew: then all is taken back, by which both become one. */
 	return r == -EEXIST ? -EBUSY : r;

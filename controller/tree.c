@@ -3,9 +3,9 @@
 
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
+#include "common/base/lp_trim.h"
 
 #include <dirent.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -25,8 +25,8 @@ static void compact(struct lp_tree *t)
 		const struct lp_entry e = lp_node_entry(n);
 		struct lp_node *copy;
 
-		for (; above != n->parent; above = above->parent)
-			dir = dir->parent;
+		for (; above != lp_node_parent(n); above = lp_node_parent(above))
+			dir = lp_node_parent(dir);
 		copy = lp_node_put(to, dir, n->name, &e, NULL);
 		copy->mark = n->mark;
 		lp_node_set_chunks(copy, lp_node_chunks(n));
@@ -46,12 +46,14 @@ static void give_back(struct lp_tree *t)
 	if (t->churn > lp_index_count(t->index) / 4)
 		compact(t);
 	t->churn = 0;
-	(void)malloc_trim(0);
+	lp_trim();
 }
 
 void lp_tree_tidy(struct lp_tree *t)
 {
 	lp_partial_expire(t);
+	if (lp_owed_settle(t, NULL) < 0)
+		return;
 	lp_undo_prune(t, false);
 	lp_owned_tidy(t);
 	/* So that the next changeset need not; if it fails, that one will say why. */
@@ -93,9 +95,10 @@ static int read_state(struct lp_tree *t, struct lp_err *err)
 	if (r < 0)
 		return r;
 	(void)unlinkat(t->state_fd, LP_PARTIAL_NAME, 0);
-	r = lp_owned_check(t, err);
-	if (r == 0)
-		r = lp_stage_open_area(t, err);
+	r = lp_owned_check(t, t->owed != NULL, err);
+	if (r < 0 || t->owed)
+		return r;
+	r = lp_stage_open_area(t, err);
 	if (r < 0)
 		return r;
 	t->churn = SIZE_MAX;
@@ -130,6 +133,7 @@ void lp_tree_close(struct lp_tree *t)
 	if (!t)
 		return;
 	lp_undo_settle(t);
+	lp_owed_close(t);
 	lp_tree_drop(t);
 	lp_tree_verify_end(t);
 	lp_partial_drop(t);
@@ -158,6 +162,11 @@ void lp_tree_close(struct lp_tree *t)
 int lp_tree_fd(const struct lp_tree *t)
 {
 	return t->root_fd;
+}
+
+bool lp_tree_has_damage(const struct lp_tree *t)
+{
+	return t->has_damage;
 }
 
 uint64_t lp_tree_revision(const struct lp_tree *t)
@@ -201,6 +210,11 @@ bool lp_tree_is_foreign(const struct lp_tree *t)
 			strcmp(e->d_name, LP_STATE_DIR) != 0;
 	(void)closedir(dir);
 	return found;
+}
+
+mode_t lp_tree_format(const struct lp_node *n)
+{
+	return n->e.kind == LP_KIND_DIR ? S_IFDIR : n->e.kind == LP_KIND_LINK ? S_IFLNK : S_IFREG;
 }
 
 void lp_tree_forget_parent(struct lp_tree *t)

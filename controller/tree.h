@@ -49,6 +49,15 @@ uint64_t lp_tree_partial(const struct lp_tree *t, struct lp_digest *digest);
  * for the next. */
 void lp_tree_tidy(struct lp_tree *t);
 
+/* Whether what a commit, a rollback or a crash changed could not be put back as it was. Then every
+ * changeset and rollback fails until that works, for which lp_tree_tidy tries, too. why: cause,
+ * path and way out; untouched when there is nothing, NULL is allowed. */
+bool lp_tree_owes(const struct lp_tree *t, struct lp_err *why);
+
+/* Whether a journal was found damaged when the tree was opened: what could have been put back by it
+ * is in LP_STATE_DIR/damaged. */
+bool lp_tree_has_damage(const struct lp_tree *t);
+
 /* The disk is full: gives up all that is kept of earlier changesets. */
 void lp_tree_give_room(struct lp_tree *t);
 
@@ -71,7 +80,7 @@ void lp_applied_finish(struct lp_applied *a);
  * deletes. On an error everything is as before, with one exception: what the app has put in the way
  * of a path, or, when the commit before this one failed, anything that is wrong with one path
  * alone, does not hold up the others; those are applied, but not as the revision. -ESTALE: the tree
- * is not as an operation supposes. */
+ * is not as an operation supposes. What cannot be put back is told, and owed (lp_tree_owes). */
 int lp_tree_commit(struct lp_tree *t, uint64_t revision, struct lp_applied *out,
 		   struct lp_err *err) LP_MUST_USE;
 
@@ -101,9 +110,11 @@ bool lp_tree_verify_turn(struct lp_tree *t, uint64_t budget_us,
 void lp_tree_verify_end(struct lp_tree *t);
 void lp_verified_finish(struct lp_verified *v);
 
-/* What the tree holds at a directory, for LISTING: calls emit with at most 1000 entries at a time;
- * more says that another call follows for this path. Entries that are gone from disk leave the
- * index. A directory that is not there is empty. Names are borrowed until emit returns. */
+/* What the tree holds at a directory, for LISTING, of what no workspace sent at most 65,536
+ * entries: calls emit with at most 1000 entries at a time; more says that another call follows for
+ * this path. Entries that are gone from disk leave the index. A directory that is not there is
+ * empty. Names are borrowed until emit returns. Returns 0, 1 when there are more that no workspace
+ * sent, or -errno. */
 int lp_tree_list(struct lp_tree *t, const char *path,
 		 void (*emit)(void *ctx, const struct lp_wire_entry *entries, size_t n, bool more),
 		 void *ctx, struct lp_err *err) LP_MUST_USE;

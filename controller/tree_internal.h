@@ -10,6 +10,7 @@
 
 #define LP_STAGE_DIR        "stage"
 #define LP_UNDO_DIR         "undo"
+#define LP_DAMAGED_DIR      "damaged"
 #define LP_JOURNAL_NAME     "journal"
 #define LP_PARTIAL_NAME     "partial"
 #define LP_STAGE_NAME_BYTES 32
@@ -26,6 +27,7 @@
 
 struct lp_patch;
 struct lp_verifying;
+struct lp_owed;
 struct opening;
 
 /* One operation of the changeset under way. Its number among them is the name of what is staged for
@@ -129,12 +131,11 @@ struct lp_tree {
 	uint64_t undo_bytes; /* of what it replaced */
 	int64_t begun_ns;    /* lp_sig_now */
 	int journal_fd;
-	bool log_torn;      /* the log ends in half a batch, and must be written anew */
-	bool is_single;     /* one file for another: a rename, which needs no journal to be whole */
-	struct lp_buf late; /* the journal of the last such commit, whose staging area still is
-			     * that; empty: none */
+	struct lp_owed *owed; /* what could not be put back; NULL: nothing */
+	uint64_t next;        /* the revision that is being committed */
+	struct lp_buf late; /* the journal of the last commit of one file, whose staging area still
+			     * is that; empty: none */
 	struct lp_undo late_undo;
-	bool lenient;         /* the last one failed: leave out what cannot be put now */
 	struct lp_undo *undo; /* oldest first */
 	size_t n_undo;
 	size_t cap_undo;
@@ -154,6 +155,11 @@ struct lp_tree {
 	/* The directory that was used last; most operations are neighbours. */
 	char *parent_path; /* owned; NULL: none */
 	int parent_fd;
+	bool has_damage; /* the journal that was found could not be used */
+	bool unwiped;    /* the staging area holds what is of no use any more */
+	bool log_torn;   /* the log ends in half a batch, and must be written anew */
+	bool is_single;  /* one file for another: a rename, which needs no journal to be whole */
+	bool lenient;    /* the last one failed: leave out what cannot be put now */
 };
 
 /* stage.c: the names of what is staged for an operation and of what it replaced; where the former
@@ -202,6 +208,9 @@ int lp_tree_parent(struct lp_tree *t, const char *path);
 /* The same without making anything: -ENOENT when the directory is missing. */
 int lp_tree_find_parent(struct lp_tree *t, const char *path);
 
+/* The type of file that a node's entry is, as in st_mode. */
+mode_t lp_tree_format(const struct lp_node *n);
+
 /* Forgets the directory that was used last: it may have been renamed or removed. */
 void lp_tree_forget_parent(struct lp_tree *t);
 
@@ -220,11 +229,14 @@ uint64_t lp_sig_boot(void);
 
 /* owned.c: the log of what the workspace owns. lock: for this process. read: fills the index and
  * the id of the last commit; check: compares it with the files and writes the log anew. append:
- * adds a batch of n_rows, wholly or not at all. make_room: writes it anew when nothing can be added
- * any more. tidy: does so when most of it has been overtaken. */
+ * reread: anew, when it may be otherwise than the index; as_it_is: the log is left alone, because
+ * what is missing belongs to the workspace all the same; after an error the index is as before.
+ * append: adds a batch of n_rows, wholly or not at all. make_room: writes it anew when nothing can
+ * be added any more. tidy: does so when most of it has been overtaken. */
 int lp_owned_lock(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
 int lp_owned_read(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
-int lp_owned_check(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
+int lp_owned_check(struct lp_tree *t, bool as_it_is, struct lp_err *err) LP_MUST_USE;
+int lp_owned_reread(struct lp_tree *t, bool as_it_is, struct lp_err *err) LP_MUST_USE;
 void lp_owned_forget(struct lp_tree *t);
 int lp_owned_make_room(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
 int lp_owned_append(struct lp_tree *t, const struct lp_buf *batch, uint64_t n_rows,

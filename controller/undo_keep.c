@@ -154,12 +154,15 @@ int lp_undo_open(struct lp_tree *t, struct lp_err *err)
 	if (mkdirat(t->state_fd, LP_UNDO_DIR, 0700) < 0 && errno != EEXIST)
 		return lp_err_set(err, errno, "cannot make '%s/%s'", LP_STATE_DIR, LP_UNDO_DIR);
 	t->undo_fd = open_undo(t);
+	if (t->undo_fd < 0)
+		return lp_err_set(err, -t->undo_fd, "cannot open '%s/%s'", LP_STATE_DIR,
+				  LP_UNDO_DIR);
 	fd = open_undo(t);
 	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (t->undo_fd < 0 || !dir) {
+	if (!dir) {
 		lp_auto_close(&fd);
-		return lp_err_set(err, t->undo_fd < 0 ? -t->undo_fd : ENOTDIR,
-				  "cannot open '%s/%s'", LP_STATE_DIR, LP_UNDO_DIR);
+		return lp_err_set(err, fd < 0 ? -fd : ENOMEM, "cannot read '%s/%s'", LP_STATE_DIR,
+				  LP_UNDO_DIR);
 	}
 	while ((e = readdir(dir)))
 		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)

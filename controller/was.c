@@ -118,6 +118,15 @@ void lp_was_changed(struct lp_tree *t, const char *path)
 	t->changed[t->n_changed++] = lp_xstrdup(path);
 }
 
+void lp_was_changed_below(struct lp_tree *t, struct lp_node *top)
+{
+	char path[LP_PATH_MAX_BYTES + 1];
+
+	for (struct lp_node *n = top; n; n = lp_node_next(top, n))
+		if (n->e.kind != LP_KIND_DIR && lp_node_path(n, path, sizeof(path)) == 0)
+			lp_was_changed(t, path);
+}
+
 void lp_was_changed_back(struct lp_tree *t, size_t keep)
 {
 	while (t->n_changed > keep)

@@ -4,12 +4,84 @@
 #include "common/base/lp_mem.h"
 #include "tests/unit/controller/apply_rig.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
+
+/* What the tree is said to owe, and how often that was tried again: by the apply thread. */
+static atomic_bool owes;
+static atomic_uint tries;
+
+static pthread_t tester;
+static atomic_bool is_here; /* the last job was done by the test's own thread */
+
+bool __real_lp_tree_owes(const struct lp_tree *t, struct lp_err *why);
+bool __wrap_lp_tree_owes(const struct lp_tree *t, struct lp_err *why);
+bool __wrap_lp_tree_owes(const struct lp_tree *t, struct lp_err *why)
+{
+	atomic_store(&is_here, pthread_equal(pthread_self(), tester) != 0);
+	if (!atomic_load(&owes))
+		return __real_lp_tree_owes(t, why);
+	if (why)
+		(void)lp_err_say(why, EIO, "f: cannot be put back");
+	return true;
+}
+
+void __real_lp_tree_tidy(struct lp_tree *t);
+void __wrap_lp_tree_tidy(struct lp_tree *t);
+void __wrap_lp_tree_tidy(struct lp_tree *t)
+{
+	if (atomic_load(&owes) && atomic_fetch_add(&tries, 1) == 1)
+		atomic_store(&owes, false);
+	__real_lp_tree_tidy(t);
+}
+
+/* Without anybody asking for it. */
+static void owed__is_tried_again_from_time_to_time(void **state)
+{
+	uint64_t deadline = lp_now_us() + 60000000;
+
+	(void)state;
+	atomic_store(&owes, true);
+	job_put(1, 1, "a", "one");
+	while (atomic_load(&owes) && lp_now_us() < deadline)
+		(void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+	assert_false(atomic_load(&owes));
+	assert_true(atomic_load(&tries) >= 2);
+	job_put(1, 2, "a", "two");
+	expect_log("A1 + A2 + ");
+}
+
+/* A small changeset, as soon as the thread has nothing to do; never one that may take long. */
+static void submit__does_what_is_small_at_once(void **state)
+{
+	uint64_t deadline_us = lp_now_us() + DEADLINE_US, revision = 0;
+	LP_AUTO_FREE char *large = lp_xcalloc(1, 70001);
+
+	(void)state;
+	tester = pthread_self();
+	for (atomic_store(&is_here, false); !atomic_load(&is_here);) {
+		assert_true(lp_now_us() < deadline_us);
+		(void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+		job_put(1, ++revision, "a", "one");
+	}
+	assert_string_equal(app_reads(&rig, "a"), "one");
+	memset(large, 'x', 70000);
+	job_put(1, ++revision, "b", large);
+	while (!app_sees(&rig, "b")) {
+		assert_true(lp_now_us() < deadline_us);
+		(void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	lp_apply_stop(apply);
+	assert_false(atomic_load(&is_here));
+}
 
 static void submit__answers_in_order(void **state)
 {
@@ -268,6 +340,10 @@ static void destroy__forgets_what_is_under_way(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(owed__is_tried_again_from_time_to_time,
+						apply_set_up, apply_tear_down),
+		cmocka_unit_test_setup_teardown(submit__does_what_is_small_at_once, apply_set_up,
+						apply_tear_down),
 		cmocka_unit_test_setup_teardown(submit__answers_in_order, apply_set_up,
 						apply_tear_down),
 		cmocka_unit_test_setup_teardown(submit__is_deaf_after_a_failure_until_the_next_list,

@@ -320,6 +320,41 @@ static void op__of_a_changeset_without_end_is_refused(void **state)
 	assert_int_equal(RIG_APPLY(&rig, op_file("f", "x", 0644)), 0);
 }
 
+struct counted {
+	size_t owned;
+	size_t foreign;
+};
+
+static void count_entries(void *ctx, const struct lp_wire_entry *entries, size_t n, bool more)
+{
+	struct counted *c = ctx;
+
+	(void)more;
+	for (size_t i = 0; i < n; i++)
+		*(entries[i].owned ? &c->owned : &c->foreign) += 1;
+}
+
+/* What the app makes in one directory does not fill the memory of an answer. */
+static void list__of_very_many_files_is_bounded(void **state)
+{
+	const size_t many = 66000;
+	struct counted c = {0};
+	char name[32];
+	int dir;
+
+	(void)state;
+	assert_int_equal(RIG_APPLY(&rig, op_file("first", "1", 0644)), 0);
+	dir = lp_tree_fd(rig.tree);
+	for (size_t i = 0; i < many; i++) {
+		(void)snprintf(name, sizeof(name), "app-%zu", i);
+		assert_int_equal(mknodat(dir, name, S_IFREG | 0644, 0), 0);
+	}
+	assert_int_equal(RIG_APPLY(&rig, op_file("last", "2", 0644)), 0);
+	assert_int_equal(lp_tree_list(rig.tree, "", count_entries, &c, &rig.err), 1);
+	assert_int_equal(c.owned, 2);
+	assert_int_equal(c.foreign, 65536);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -332,6 +367,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(commit__shows_a_new_directory_complete, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(commit__bears_any_order_of_operations, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(list__of_very_many_files_is_bounded, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(op__of_a_changeset_without_end_is_refused, set_up,
 						tear_down),
