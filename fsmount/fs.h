@@ -5,6 +5,7 @@
 /* The library's API level; its header asks for it. */
 #define FUSE_USE_VERSION 314
 
+#include "fsmount/ahead.h"
 #include "fsmount/closes.h"
 #include "fsmount/fsmount.h"
 #include "fsmount/guard.h"
@@ -51,6 +52,7 @@ struct lp_fsmount {
 	struct lp_open *open; /* open_lock */
 	struct lp_pool pool;
 	struct lp_trim trim;
+	struct lp_ahead ahead;
 	struct lp_guard guard;
 	struct lp_closes closes;
 	struct lp_invalidate invalidate;

@@ -2,21 +2,35 @@
  * async-signal-safe calls and system calls: this process may have threads that hold locks. */
 #include "fsmount/guard.h"
 
+#include "fsmount/attach.h"
+
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum {
+	/* The threads of a process that was killed are gone after so long, unless one of them waits
+	 * for an answer of its own mount: that none of them will give any more. */
+	DYING_MS = 1000,
+};
+
 /* What the child needs, prepared before the fork. */
 struct plan {
 	const char *mountpoint;
+	pid_t parent;
 	char *const *argv; /* of fusermount; argv[0] NULL: there is none */
 	char *const *envp;
 	int fd;
@@ -51,24 +65,94 @@ static void reset_signals(void)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Whether the first thread of the process has ended, with others left or not. */
+static bool is_dying(pid_t pid)
+{
+	char path[32];
+	char text[512];
+	const char *state;
+	ssize_t len;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return true;
+	len = read(fd, text, sizeof(text) - 1);
+	(void)close(fd);
+	text[len < 0 ? 0 : len] = '\0';
+	state = strrchr(text, ')'); /* behind the name, which may hold anything */
+	return state == NULL || state[1] == '\0' || state[2] == 'Z' || state[2] == 'X';
+}
+
+/* Ends the session of the mount, so that nobody waits for its answers any more: neither the threads
+ * of the process that gave them, without which it could not end, nor others. */
+static void abort_session(const char *mountpoint, dev_t dev)
+{
+	char path[64];
+	int fd;
+
+	if (dev == 0 || lp_attach_dev(mountpoint) != dev)
+		return;
+	if (umount2(mountpoint, MNT_FORCE | UMOUNT_NOFOLLOW) == 0 || errno != EPERM)
+		return;
+	(void)snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%u/abort", minor(dev));
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	(void)!write(fd, "1", 1);
+	(void)close(fd);
+}
+
+/* Waits for the end of the parent, on whose descriptor it is told the device of the mount.
+ * signal_fd tells when the thread that forked us has ended. Returns false when it dismisses us. */
+static bool wait_for_end(const struct plan *plan, int signal_fd)
+{
+	struct pollfd fds[2] = {{.fd = STDIN_FILENO, .events = POLLIN},
+				{.fd = signal_fd, .events = POLLIN}};
+	struct signalfd_siginfo info;
+	int wait_ms = -1;
+	dev_t dev = 0;
+	dev_t told;
+
+	for (;;) {
+		int n = poll(fds, 2, wait_ms);
+
+		if (n == 0) {
+			abort_session(plan->mountpoint, dev);
+			wait_ms = -1;
+		} else if (n > 0 && fds[0].revents != 0) {
+			ssize_t len = read(STDIN_FILENO, &told, sizeof(told));
+
+			if (len != sizeof(told))
+				return len == 0;
+			dev = told;
+		} else if (n > 0 && read(signal_fd, &info, sizeof(info)) == sizeof(info) &&
+			   is_dying(plan->parent)) {
+			wait_ms = DYING_MS;
+		}
+	}
+}
+
 /* The life of the child. Every signal is blocked, from before the fork until fusermount runs. */
 static void __attribute__((noreturn)) guard(const struct plan *plan)
 {
-	char byte;
-	ssize_t n;
+	sigset_t told;
+	int signal_fd;
 
 	(void)setsid();
 	(void)prctl(PR_SET_NAME, "livepush-guard");
+	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (chdir("/") < 0 || dup2(plan->fd, STDIN_FILENO) < 0)
 		_exit(1);
 	(void)syscall(SYS_close_range, STDIN_FILENO + 1, UINT_MAX, 0);
 	/* Keeps 1 and 2 from becoming something that fusermount would write into. */
 	(void)open("/dev/null", O_WRONLY); /* NOLINT(android-cloexec-open): they are for exec */
 	(void)open("/dev/null", O_WRONLY); /* NOLINT(android-cloexec-open) */
-	do
-		n = read(STDIN_FILENO, &byte, 1);
-	while (n < 0 && errno == EINTR);
-	if (n != 0 || !find_dead_mount(plan->mountpoint))
+	(void)sigemptyset(&told);
+	(void)sigaddset(&told, SIGTERM);
+	signal_fd = signalfd(-1, &told, SFD_CLOEXEC);
+	if (!wait_for_end(plan, signal_fd) || !find_dead_mount(plan->mountpoint))
 		_exit(0);
 	if (umount2(MOUNT_FD_PATH, MNT_DETACH) == 0 || errno != EPERM || plan->argv[0] == NULL)
 		_exit(0);
@@ -87,13 +171,14 @@ int lp_guard_start(struct lp_guard *g, const char *mountpoint, const char *fuser
 			      (char[]){"--"},
 			      (char *)(uintptr_t)mountpoint,
 			      NULL};
-	struct plan plan = {.mountpoint = mountpoint, .argv = argv, .envp = environ};
+	struct plan plan = {
+		.mountpoint = mountpoint, .parent = getpid(), .argv = argv, .envp = environ};
 	sigset_t all;
 	sigset_t before;
 	int fds[2];
 	int e;
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
 		return lp_err_set(err, errno, "make a connection to the guard process");
 	plan.fd = fds[1];
 	(void)sigfillset(&all);
@@ -111,6 +196,12 @@ int lp_guard_start(struct lp_guard *g, const char *mountpoint, const char *fuser
 	}
 	g->fd = fds[0];
 	return 0;
+}
+
+void lp_guard_tell(struct lp_guard *g, dev_t dev)
+{
+	if (g->pid > 0)
+		(void)send(g->fd, &dev, sizeof(dev), MSG_NOSIGNAL);
 }
 
 void lp_guard_dismiss(struct lp_guard *g)

@@ -19,6 +19,11 @@ struct lp_guard {
 int lp_guard_start(struct lp_guard *g, const char *mountpoint, const char *fusermount,
 		   struct lp_err *err) LP_MUST_USE;
 
+/* The mount is there, with this device number. Should this process then be killed while one of its
+ * own threads waits for an answer of the mount, which keeps it from ending, the guard ends the
+ * session after a second. */
+void lp_guard_tell(struct lp_guard *g, dev_t dev);
+
 /* Ends the guard without it doing anything, and reaps it. Harmless when there is none. */
 void lp_guard_dismiss(struct lp_guard *g);
 

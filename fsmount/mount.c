@@ -188,6 +188,7 @@ static int attach(struct lp_fsmount *m, struct lp_err *err)
 		return lp_err_say(err, EIO, "the mount on '%s' did not appear", m->mountpoint);
 	}
 	m->inodes.refused_dev = dev;
+	lp_guard_tell(&m->guard, dev);
 	return open_session(m, fd, err);
 }
 
@@ -210,6 +211,8 @@ static int serve(struct lp_fsmount *m, struct lp_err *err)
 		r = lp_trim_start(&m->trim, m, (size_t)limit.rlim_cur, err);
 	if (r == 0)
 		r = lp_invalidate_start(&m->invalidate, m, err);
+	if (r == 0)
+		r = lp_ahead_start(&m->ahead, m, err);
 	if (r == 0)
 		r = lp_pool_start(&m->pool, m->se, on_session_ended, m, err);
 	if (r == 0 && m->quick)
@@ -298,6 +301,7 @@ int lp_fsmount_stop_explain(struct lp_fsmount *m, struct lp_err *who)
 	lp_waits_stop(&m->waits);
 	lp_invalidate_stop(&m->invalidate);
 	lp_trim_stop(&m->trim);
+	lp_ahead_stop(&m->ahead);
 	lp_closes_stop(&m->closes);
 	r = unmount(m);
 	if (r < 0 && who != NULL)

@@ -251,6 +251,15 @@ void lp_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
 		reply_create(req, c.inode, c.h, &c.st, fi);
 }
 
+/* Closing a copy of the descriptor makes a network file system below say what went wrong with the
+ * data. Returns 0 or an errno; that there is no room for a copy is nothing that the caller did. */
+static int close_copy(int fd)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	return copy >= 0 && close(copy) < 0 ? errno : 0;
+}
+
 /* Without the kernel's opens it does not tell of closes either: the first FLUSH is the last. */
 void lp_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -263,9 +272,8 @@ void lp_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		(void)fuse_reply_err(req, ENOSYS);
 		return;
 	}
-	/* Closing a copy makes a network file system below say what went wrong with the data. */
-	if (h->writer && close(fcntl(h->fd, F_DUPFD_CLOEXEC, 0)) < 0)
-		e = errno;
+	if (h->writer)
+		e = close_copy(h->fd);
 	written = atomic_load(&h->touched) || (h->writer && atomic_load(&h->open.inode->dirty));
 	lp_report_flush(m, h, fuse_req_ctx(req)->pid);
 	if (e != 0 || !written || m->opts.barrier == NULL ||

@@ -1,4 +1,5 @@
 /* fsmount/ops_io.c: handlers for the content of open files. */
+#include "common/base/lp_clock.h"
 #include "fsmount/io.h"
 #include "fsmount/ops.h"
 #include "fsmount/report.h"
@@ -40,20 +41,28 @@ static void reply_small(fuse_req_t req, int fd, size_t size, off_t off)
 
 void lp_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
+	struct lp_fsmount *m = lp_fs_of(req);
 	struct fuse_bufvec vec;
+	uint64_t began_us = lp_now_us();
 	struct lp_io io;
-	int r = lp_io_open(&io, lp_fs_of(req), ino, fi);
+	dev_t dev;
+	ino_t number;
+	int r = lp_io_open(&io, m, ino, fi);
 
 	if (r < 0) {
 		(void)fuse_reply_err(req, -r);
 		return;
 	}
+	dev = io.inode->dev; /* the answer may be followed by the kernel's FORGET */
+	number = io.inode->ino;
 	vec = fd_buffer(io.fd, off, size);
 	if (size <= SMALL_BYTES) /* spliced, but not moved: that would take pages from below */
 		reply_small(req, io.fd, size, off);
 	else
 		(void)fuse_reply_data(req, &vec, 0);
 	lp_io_close(&io);
+	if (off == 0)
+		lp_ahead_read(&m->ahead, dev, number, lp_now_us() - began_us);
 }
 
 /* fcntl(2) may have changed O_APPEND since the file was opened. It is kept on the descriptor below
@@ -190,6 +199,25 @@ void lp_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct f
 		lp_io_close(&io);
 }
 
+/* Returns the number of bytes or -errno. */
+static ssize_t copy_range(const struct lp_io *from, off_t off_in, const struct lp_io *to,
+			  off_t off_out, size_t len)
+{
+	uint64_t began_us = lp_now_us();
+	bool begins = off_in == 0;
+	ssize_t n;
+
+	if (to->h != NULL)
+		follow_append(to->h, 0);
+	n = copy_file_range(from->fd, &off_in, to->fd, &off_out, len, 0);
+	if (n < 0)
+		return -errno;
+	if (begins)
+		lp_ahead_read(&from->m->ahead, from->inode->dev, from->inode->ino,
+			      lp_now_us() - began_us);
+	return n;
+}
+
 /* NOLINTNEXTLINE(readability-function-size): the library asks for these parameters */
 void lp_op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 			   struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
@@ -207,10 +235,7 @@ void lp_op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 	}
 	n = lp_io_begin(&to, m, ino_out, fi_out);
 	if (n == 0) {
-		if (to.h != NULL)
-			follow_append(to.h, 0);
-		n = copy_file_range(from.fd, &off_in, to.fd, &off_out, len, (unsigned int)flags);
-		n = n < 0 ? -errno : n;
+		n = flags != 0 ? -EINVAL : copy_range(&from, off_in, &to, off_out, len);
 		change.len = n < 0 ? 0 : (uint64_t)n;
 		lp_io_end(&to, n < 0 ? NULL : &change);
 	}

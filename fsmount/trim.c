@@ -173,7 +173,5 @@ void lp_trim_stop(struct lp_trim *t)
 	(void)pthread_cond_signal(&t->wake);
 	(void)pthread_mutex_unlock(&t->lock);
 	(void)pthread_join(t->thread, NULL);
-	(void)pthread_cond_destroy(&t->wake);
-	(void)pthread_mutex_destroy(&t->lock);
-	t->started = false;
+	t->started = false; /* the lock stays: the mount is served for a moment longer */
 }

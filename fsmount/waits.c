@@ -145,7 +145,5 @@ void lp_waits_stop(struct lp_waits *ws)
 	while (ws->alive > 0)
 		(void)pthread_cond_wait(&ws->changed, &ws->lock);
 	(void)pthread_mutex_unlock(&ws->lock);
-	(void)pthread_cond_destroy(&ws->changed);
-	(void)pthread_mutex_destroy(&ws->lock);
-	ws->started = false;
+	ws->started = false; /* the lock stays: the mount is served for a moment longer */
 }

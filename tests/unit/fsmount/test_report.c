@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -133,6 +135,40 @@ static void write__by_a_child_waits_for_its_parent(void **state)
 	put(fd, " whole");
 	assert_int_equal(close(fd), 0);
 	fx_expect(fx, CLOSED, "f", "half whole");
+}
+
+/* Neither the writer's error nor a loss, when this process may not open anything meanwhile. */
+static void close__succeeds_when_we_are_out_of_descriptors(void **state)
+{
+	struct fx *fx = *state;
+	struct rlimit before;
+	struct rlimit none;
+	struct fx_event ev;
+	char byte = 'y';
+	int ends[2];
+	pid_t pid;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	pid = fork();
+	if (pid == 0) {
+		int fd = open(fx_path(fx, "f"), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+		bool good = fd >= 0 && write(fd, "text", 4) == 4;
+
+		good = write(ends[1], &byte, 1) == 1 && read(ends[1], &byte, 1) == 1 && good;
+		_exit(close(fd) == 0 && good ? 0 : 1);
+	}
+	assert_int_equal(read(ends[0], &byte, 1), 1);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = 3;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(write(ends[0], &byte, 1), 1);
+	fx_reap(pid);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	ev = fx_take(fx, "f");
+	assert_true(ev.kind == CLOSED || ev.kind == LP_EVENT_WRITING);
+	(void)close(ends[0]);
+	(void)close(ends[1]);
 }
 
 static void write__by_shell_redirections_is_never_half(void **state)
@@ -360,6 +396,7 @@ int main(void)
 		T(write__by_two_writers_is_reported_at_the_last_close),
 		T(write__through_a_duplicate_waits_for_it),
 		T(write__by_a_child_waits_for_its_parent),
+		T(close__succeeds_when_we_are_out_of_descriptors),
 		T(write__by_shell_redirections_is_never_half),
 		T(write__through_a_mapping_is_reported_at_close),
 		T(create__without_write_is_reported_at_close),
