@@ -1,25 +1,40 @@
-/* controller/door.c: the instance's routes: control traffic to our own socket, everything else to
- * the generation that serves. */
+/* controller/door.c: the instance's routes: control traffic to our own socket, its WebSockets to
+ * our own loop, everything else to the generation that serves. */
+#include "controller/cert.h"
 #include "controller/fastpush.h"
 #include "controller/instance_internal.h"
 #include "controller/page.h"
 
 #include "common/base/lp_log.h"
 #include "common/base/lp_mem.h"
+#include "common/loop/ws.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CONTROL_ID UINT64_MAX
+#define HANDED_MAX 64 /* sockets on their way to the loop; more go by the control socket */
 
-/* Drained generations on their way from the proxy's thread to the loop's. */
+/* A client's socket with its request for a WebSocket. */
+struct handed {
+	struct handed *next;
+	int fd; /* owned */
+	size_t len;
+	uint8_t bytes[];
+};
+
+/* Drained generations and clients' sockets on their way from the proxy's thread to the loop's. */
 struct lp_door {
 	struct lp_instance *in;
 	struct lp_post post;
+	struct lp_post handed_post;
 	pthread_mutex_t lock;
-	uint64_t *ids; /* protected by lock */
-	size_t n_ids;  /* protected by lock */
+	struct handed *handed; /* protected by lock; the oldest first */
+	size_t n_handed;       /* protected by lock */
+	uint64_t *ids;         /* protected by lock */
+	size_t n_ids;          /* protected by lock */
 	size_t cap_ids;
 	uint64_t generation; /* where requests go; 0: nowhere */
 	uint16_t port;
@@ -55,6 +70,56 @@ static void on_drained(void *ctx, uint64_t id)
 	(void)pthread_mutex_unlock(&door->lock);
 }
 
+static struct handed *take_handed(struct lp_door *door)
+{
+	struct handed *all;
+
+	(void)pthread_mutex_lock(&door->lock);
+	all = door->handed;
+	door->handed = NULL;
+	door->n_handed = 0;
+	(void)pthread_mutex_unlock(&door->lock);
+	return all;
+}
+
+static void run_handed(struct lp_post *post)
+{
+	struct lp_door *door = LP_CONTAINER_OF(post, struct lp_door, handed_post);
+	struct handed *next;
+
+	for (struct handed *h = take_handed(door); h; h = next) {
+		next = h->next;
+		lp_ws_adopt(door->in->loop, h->fd, h->bytes, h->len);
+		free(h);
+	}
+}
+
+/* In the proxy's thread. */
+static bool on_handover(void *ctx, int fd, const void *bytes, size_t len)
+{
+	struct lp_door *door = ctx;
+	struct handed **last = &door->handed, *h;
+	bool has_room;
+
+	if (len > LP_WS_ADOPT_MAX_BYTES)
+		return false;
+	(void)pthread_mutex_lock(&door->lock);
+	has_room = door->n_handed < HANDED_MAX;
+	if (has_room) {
+		h = lp_xcalloc(1, sizeof(*h) + len);
+		h->fd = fd;
+		h->len = len;
+		memcpy(h->bytes, bytes, len);
+		while (*last)
+			last = &(*last)->next;
+		*last = h;
+		if (door->n_handed++ == 0)
+			lp_loop_post(door->in->loop, &door->handed_post);
+	}
+	(void)pthread_mutex_unlock(&door->lock);
+	return has_room;
+}
+
 static void control_addr(const struct lp_instance *in, struct lp_proxy_addr *addr)
 {
 	size_t len = strlen(in->control_name);
@@ -79,9 +144,11 @@ static void set_route(struct lp_instance *in, const struct lp_proxy_route *app)
 		.kind = LP_ROUTE_FORWARD,
 		.upstreams = &control,
 		.n_upstreams = 1,
+		.hands_over = true,
 	};
 	if (lp_fastpush_path(in)) {
 		routes[n] = routes[0];
+		routes[n].hands_over = false;
 		routes[n++].prefix = lp_fastpush_path(in);
 	}
 	/* An app that serves its directory shall not serve what we keep there. */
@@ -188,6 +255,7 @@ static struct lp_proxy_limits limits_of(const struct lp_conf *conf)
 		.response_timeout_ms = front->response_ms,
 		.idle_timeout_ms = front->idle_ms,
 		.via = front->via,
+		.no_h2 = !front->h2c,
 	};
 }
 
@@ -200,7 +268,7 @@ void lp_door_configure(struct lp_instance *in)
 
 int lp_door_open(struct lp_instance *in, struct lp_err *err)
 {
-	struct lp_proxy_opts opts = {.on_drained = on_drained};
+	struct lp_proxy_opts opts = {.on_drained = on_drained, .on_handover = on_handover};
 	int r = lp_proxy_addr_parse(&opts.listen, in->listen, err);
 
 	if (r < 0)
@@ -208,22 +276,36 @@ int lp_door_open(struct lp_instance *in, struct lp_err *err)
 	in->door = lp_xcalloc(1, sizeof(*in->door));
 	in->door->in = in;
 	in->door->post.run = run_drained;
+	in->door->handed_post.run = run_handed;
 	(void)pthread_mutex_init(&in->door->lock, NULL);
 	opts.ctx = in->door;
 	opts.limits = limits_of(in->conf);
-	return lp_proxy_create(&in->proxy, &opts, err);
+	r = lp_cert_open(in, &opts, err);
+	if (r == 0)
+		r = lp_proxy_create(&in->proxy, &opts, err);
+	if (r == 0)
+		lp_cert_watch(in);
+	return r;
 }
 
 void lp_door_stop(struct lp_instance *in)
 {
+	lp_cert_close(in);
 	lp_proxy_destroy(in->proxy);
 	in->proxy = NULL;
 }
 
 void lp_door_close(struct lp_instance *in)
 {
+	struct handed *next;
+
 	if (!in->door)
 		return;
+	for (struct handed *h = take_handed(in->door); h; h = next) {
+		next = h->next;
+		(void)close(h->fd);
+		free(h);
+	}
 	(void)pthread_mutex_destroy(&in->door->lock);
 	free(in->door->ids);
 	free(in->door);

@@ -110,6 +110,11 @@ static bool too_long(const struct lp_px_chunk *c)
 	       (c->state >= AT_TRAILER ? LP_PX_CHUNK_TRAILER_MAX : LP_PX_CHUNK_LINE_MAX);
 }
 
+bool lp_px_chunk_at_trailer(const struct lp_px_chunk *c)
+{
+	return c->state == AT_TRAILER;
+}
+
 int lp_px_chunk_next(struct lp_px_chunk *c, const char *buf, size_t len,
 		     struct lp_px_chunk_step *step)
 {
@@ -132,6 +137,8 @@ int lp_px_chunk_next(struct lp_px_chunk *c, const char *buf, size_t len,
 		if (too_long(c))
 			return -EBADMSG;
 		step->len++;
+		if (c->state == AT_TRAILER)
+			break;
 	}
 	step->done = c->state == AT_END;
 	return 0;

@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LP_PX_CHUNK_LINE_MAX    4096  /* a size line with its extensions, without CRLF */
-#define LP_PX_CHUNK_TRAILER_MAX 16384 /* all trailers */
+#define LP_PX_CHUNK_LINE_MAX    4096 /* a size line with its extensions, without CRLF */
+#define LP_PX_CHUNK_TRAILER_MAX 8192 /* all trailers; half of a block, so that a line fits */
 
 /* Where the scanner stands. A zeroed struct stands before the first chunk. */
 struct lp_px_chunk {
@@ -27,7 +27,11 @@ static inline bool lp_px_chunk_between(const struct lp_px_chunk *c)
 	return c->state == 0 && c->digits == 0;
 }
 
-/* What one step found: len bytes that are framing, or content when is_data. */
+/* Whether a line of the trailers, or the empty one behind them, begins with the next byte. */
+bool lp_px_chunk_at_trailer(const struct lp_px_chunk *c);
+
+/* What one step found: len bytes that are framing, or content when is_data. A step of framing ends
+ * where a line of the trailers begins. */
 struct lp_px_chunk_step {
 	size_t len;
 	bool is_data;

@@ -11,9 +11,36 @@
 
 #define MAX_ROUNDS 16 /* of one connection before the others get their turn */
 
+/* What heads that are not whole may take up together. Few clients send one in pieces; of those that
+ * do, the slowest make room. */
+#define HEADS_BYTES ((size_t)32 * 1024 * 1024)
+
 /* RFC 9113 section 3.4. */
 static const char http2_preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #define HTTP2_PREFACE_BYTES (sizeof(http2_preface) - 1)
+
+/* Has the input's block count among those of heads that are not whole, or (0) no more. */
+static void count_head(struct lp_px_conn *c, size_t bytes)
+{
+	c->proxy->heads_bytes += bytes - c->head_bytes;
+	c->head_bytes = bytes;
+}
+
+/* Closes those that have been at their head for longest, while all take up too much. */
+static void bound_heads(const struct lp_px_conn *c)
+{
+	struct lp_px_timeq *q = &c->proxy->waits[LP_PX_WAIT_HEAD];
+	struct lp_px_link *l = q->timers.next, *next;
+
+	for (; l != &q->timers && c->proxy->heads_bytes > HEADS_BYTES; l = next) {
+		struct lp_px_conn *old = LP_CONTAINER_OF(
+			LP_CONTAINER_OF(l, struct lp_px_timer, link), struct lp_px_conn, timer);
+
+		next = l->next;
+		if (old != c && old->head_bytes)
+			lp_px_conn_close(old, false);
+	}
+}
 
 void lp_px_conn_close(struct lp_px_conn *c, bool abort)
 {
@@ -22,6 +49,7 @@ void lp_px_conn_close(struct lp_px_conn *c, bool abort)
 	if (c->state == LP_PX_DEAD)
 		return;
 	c->state = LP_PX_DEAD;
+	count_head(c, 0);
 	if (c->up)
 		lp_px_upconn_close(c->up);
 	c->up = NULL;
@@ -113,7 +141,11 @@ static int keep_small_body(struct lp_px_conn *c)
 static int prepare(struct lp_px_conn *c, size_t head_len)
 {
 	struct lp_px_origin origin = {
-		.ip = c->ip, .identity = c->inject.tag != NULL, .via = c->proxy->opts.limits.via};
+		.ip = c->ip,
+		.is_tls = c->s.tls != NULL,
+		.identity = c->inject.tag != NULL,
+		.via = c->proxy->opts.limits.via,
+	};
 	int r;
 
 	c->replay.cache = &c->proxy->cache;
@@ -146,6 +178,7 @@ static void take_facts(struct lp_px_conn *c)
 {
 	const struct lp_px_head *h = &c->proxy->head;
 
+	count_head(c, 0);
 	c->minor = h->minor;
 	c->keep_alive = h->keep_alive;
 	c->is_head = h->is_head;
@@ -162,6 +195,7 @@ static void dispatch(struct lp_px_conn *c, size_t head_len)
 {
 	struct lp_proxy *p = c->proxy;
 	struct lp_px_route *route = find_route(p);
+	bool hand_over = lp_px_handover_wanted(c, route);
 	int status = 0;
 
 	take_facts(c);
@@ -176,13 +210,14 @@ static void dispatch(struct lp_px_conn *c, size_t head_len)
 		lp_px_buf_drop(&c->s.in, head_len);
 	if (status)
 		lp_px_respond(c, status, cause_of(status), NULL);
-	else
+	else if (!hand_over || !lp_px_handover_try(c))
 		follow(c, route);
 }
 
 /* Answers a request that was not understood, and ends the connection. */
 static void refuse(struct lp_px_conn *c, int status, const char *cause)
 {
+	count_head(c, 0);
 	c->keep_alive = false;
 	c->is_head = false;
 	c->minor = 1;
@@ -207,6 +242,8 @@ static bool await_head(struct lp_px_conn *c)
 		lp_px_wait(c, LP_PX_WAIT_HEAD);
 	c->timing = true;
 	c->more = true;
+	count_head(c, c->s.in.cap);
+	bound_heads(c);
 	return c->s.readable;
 }
 
@@ -290,6 +327,20 @@ static void skip_empty_lines(struct lp_px_buf *in)
 		lp_px_buf_drop(in, 2);
 }
 
+/* What the first bytes of a connection with TLS show. Returns whether it is answered. */
+static bool settle_tls(struct lp_px_conn *c)
+{
+	if (c->s.refused_tls) {
+		refuse(c, 400, "this port speaks HTTPS, not HTTP");
+		return true;
+	}
+	if (c->s.tls && c->is_new && lp_px_tls_is_up(c->s.tls)) {
+		c->is_new = false;
+		lp_px_wait(c, LP_PX_WAIT_IDLE);
+	}
+	return false;
+}
+
 static bool step_head(struct lp_px_conn *c)
 {
 	struct lp_px_buf *in = &c->s.in;
@@ -298,6 +349,8 @@ static bool step_head(struct lp_px_conn *c)
 
 	if (c->more || !lp_px_buf_len(in))
 		moved = lp_px_sock_fill(&c->s, c->proxy->opts.limits.max_header_bytes);
+	if (settle_tls(c))
+		return true;
 	if (c->scan.seen == 0)
 		skip_empty_lines(in);
 	if (!lp_px_buf_len(in)) {
@@ -313,7 +366,10 @@ static bool step_head(struct lp_px_conn *c)
 	if (begins_http2(in)) {
 		if (lp_px_buf_len(in) < HTTP2_PREFACE_BYTES)
 			return await_head(c) || moved;
-		take_http2(c);
+		if (c->proxy->opts.limits.no_h2)
+			refuse(c, 505, "HTTP/2 is not spoken here");
+		else
+			take_http2(c);
 		return true;
 	}
 	if (first >= 'A' && first <= 'Z')
@@ -391,7 +447,11 @@ void lp_px_conn_expire(struct lp_px_conn *c)
 		break;
 	case LP_PX_HELD:
 		lp_px_unhold(c);
-		lp_px_hold_give_up(c, "the app is not ready", "the app is not ready; try again");
+		if (c->waits_for == LP_PX_WAIT_NEXT)
+			lp_px_respond(c, 502, c->ended_by, NULL);
+		else
+			lp_px_hold_give_up(c, "the app is not ready",
+					   "the app is not ready; try again");
 		break;
 	case LP_PX_REDIAL:
 		lp_px_exchange_start(c, true);
@@ -426,7 +486,15 @@ void lp_px_conn_open(struct lp_proxy *p, int fd, const struct sockaddr *peer)
 		free(c);
 		return;
 	}
+	if (p->tls)
+		c->s.tls = lp_px_tls_create(p->tls, fd);
+	if (p->tls && !c->s.tls) {
+		lp_px_sock_close(&c->s);
+		free(c);
+		return;
+	}
 	lp_px_list_push(&p->conns, &c->link);
 	atomic_fetch_add_explicit(&p->n_conns, 1, memory_order_relaxed);
-	lp_px_wait(c, LP_PX_WAIT_IDLE);
+	c->is_new = p->tls != NULL;
+	lp_px_wait(c, c->is_new ? LP_PX_WAIT_HEAD : LP_PX_WAIT_IDLE);
 }

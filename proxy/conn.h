@@ -13,6 +13,7 @@
 #include "proxy/frames.h"
 #include "proxy/inject.h"
 #include "proxy/list.h"
+#include "proxy/route.h"
 #include "proxy/sock.h"
 #include "proxy/timeq.h"
 #include "proxy/upstream.h"
@@ -25,6 +26,7 @@ enum lp_px_wait {
 	LP_PX_WAIT_IDLE,     /* for a request */
 	LP_PX_WAIT_BODY,     /* for more of a request's body */
 	LP_PX_WAIT_HOLD,     /* for another table */
+	LP_PX_WAIT_NEXT,     /* for the table that says what follows an upstream that is gone */
 	LP_PX_WAIT_CONNECT,  /* for an upstream */
 	LP_PX_WAIT_REDIAL,   /* until a full unix socket is tried again */
 	LP_PX_WAIT_RESPONSE, /* for the head of a response */
@@ -64,13 +66,16 @@ struct lp_px_conn {
 	struct lp_px_flow req;
 	struct lp_px_flow res;
 	struct lp_px_inject inject;
-	uint64_t body_sent; /* bytes of the body that are gone for good */
+	const char *ended_by; /* how an upstream failed the request once; NULL: none did */
+	size_t head_bytes;    /* counted in the proxy's heads_bytes */
+	uint64_t body_sent;   /* bytes of the body that are gone for good */
 	uint64_t redial_until_ms;
 	uint64_t sent_then; /* bytes sent to the client when its last deadline to read was set */
 	uint8_t minor;
 	uint8_t dials;    /* upstream connections tried */
 	bool more;        /* the buffered bytes hold no whole head */
 	bool timing;      /* the timer for the head runs */
+	bool is_new;      /* the handshake of TLS is not over, which has the time of a head */
 	bool held_before; /* the hold timer runs */
 	bool keep_alive;  /* what the client wants, then what it gets */
 	bool is_head;
@@ -106,6 +111,17 @@ void lp_px_deadline_passed(struct lp_px_conn *c);
 void lp_px_hold(struct lp_px_conn *c);
 void lp_px_unhold(struct lp_px_conn *c);
 void lp_px_hold_give_up(struct lp_px_conn *c, const char *cause, const char *text);
+
+/* The upstream is not there any more, and nobody has said so yet: has the request in c->replay wait
+ * a moment for another table. Returns false when it has done so before, or too many wait. cause
+ * (static) is what it is answered with, 502, when none comes. */
+bool lp_px_hold_for_next(struct lp_px_conn *c, const char *cause);
+
+/* handover.c: whether the request whose head is parsed is one that the owner of the route gets with
+ * its socket; and the attempt to give it away, rewritten (c->replay) and with what stands behind
+ * it. It returns whether the connection is gone from here: given away, or closed. */
+bool lp_px_handover_wanted(const struct lp_px_conn *c, const struct lp_px_route *route);
+bool lp_px_handover_try(struct lp_px_conn *c);
 
 /* Routes a held request by the table in force. */
 void lp_px_conn_release(struct lp_px_conn *c);

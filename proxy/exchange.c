@@ -13,15 +13,16 @@ bool lp_px_body_is_too_large(const struct lp_px_conn *c, uint64_t bytes)
 	return max > 0 && bytes > max;
 }
 
-/* Whether the request may be sent again, on another connection, without running twice. */
+/* Whether the request may be sent again, on another connection, without running twice. One that may
+ * have been the end of an upstream has one more. */
 static bool may_retry(const struct lp_px_conn *c, const struct lp_px_upconn *uc)
 {
 	bool unsent = uc->s.sent == uc->sent_before;
 
 	if (c->res_seen || c->res_begun || c->body_sent || c->dials >= MAX_DIALS)
 		return false;
-	if (!uc->reused) /* the upstream itself failed: only another one can help */
-		return unsent && c->upstream->retired;
+	if (!uc->reused && !unsent && c->ended_by)
+		return false;
 	return unsent || c->is_safe || !lp_px_sock_delivered(&uc->s, uc->sent_before);
 }
 
@@ -40,6 +41,7 @@ void lp_px_exchange_fail(struct lp_px_conn *c, const char *cause, bool cut)
 	struct lp_px_upconn *uc = c->up;
 	bool retry = !cut && uc && may_retry(c, uc);
 	bool timed_out = uc && uc->connecting && !cut;
+	bool fresh = uc && !uc->reused;
 
 	if (retry)
 		take_back(c, uc);
@@ -47,13 +49,15 @@ void lp_px_exchange_fail(struct lp_px_conn *c, const char *cause, bool cut)
 	if (uc)
 		lp_px_upconn_close(uc);
 	lp_px_timer_clear(&c->timer);
-	if (!retry) {
-		lp_px_respond(c, timed_out ? 504 : 502, cause, NULL);
-	} else if (c->upstream->retired) {
+	if (retry && c->upstream->retired) {
+		if (fresh)
+			c->ended_by = cause;
 		lp_px_upstream_leave(c->proxy, c);
 		lp_px_conn_reroute(c);
-	} else {
+	} else if (retry && !fresh) {
 		lp_px_exchange_start(c, true);
+	} else if (!retry || timed_out || !lp_px_hold_for_next(c, cause)) {
+		lp_px_respond(c, timed_out ? 504 : 502, cause, NULL);
 	}
 }
 
@@ -77,7 +81,7 @@ static void cannot_dial(struct lp_px_conn *c, int r)
 		c->dials++;
 		lp_px_upstream_leave(p, c);
 		lp_px_conn_reroute(c);
-	} else {
+	} else if (!lp_px_hold_for_next(c, "upstream refused the connection")) {
 		lp_px_respond(c, 502, "upstream refused the connection", NULL);
 	}
 }

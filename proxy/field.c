@@ -72,3 +72,50 @@ void lp_px_field_identify(struct lp_px_field *f)
 		return;
 	}
 }
+
+bool lp_px_field_may_trail(struct lp_px_span name)
+{
+	/* A name that ends in '-' stands for all that begin so. */
+	static const struct lp_px_span barred[] = {
+		LITERAL("accept"),
+		LITERAL("accept-"),
+		LITERAL("age"),
+		LITERAL("alt-svc"),
+		LITERAL("authorization"),
+		LITERAL("cache-control"),
+		LITERAL("content-"),
+		LITERAL("cookie"),
+		LITERAL("date"),
+		LITERAL("expires"),
+		LITERAL("forwarded"),
+		LITERAL("if-"),
+		LITERAL("location"),
+		LITERAL("max-forwards"),
+		LITERAL("origin"),
+		LITERAL("pragma"),
+		LITERAL("range"),
+		LITERAL("retry-after"),
+		LITERAL("set-cookie"),
+		LITERAL("vary"),
+		LITERAL("via"),
+		LITERAL("warning"),
+		LITERAL("www-authenticate"),
+		LITERAL("x-forwarded-"),
+		LITERAL("x-livepush-"),
+	};
+	struct lp_px_field f = {.name = name};
+
+	lp_px_field_identify(&f);
+	if (f.hop || f.id != LP_PX_F_OTHER)
+		return false;
+	for (size_t i = 0; i < LP_COUNT_OF(barred); i++) {
+		size_t len = barred[i].len;
+		struct lp_px_span start = name;
+
+		if (barred[i].at[len - 1] == '-' && start.len > len)
+			start.len = len;
+		if (passes_for(start, barred[i]))
+			return false;
+	}
+	return true;
+}

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #define PIECE_BYTES ((size_t)16 * 1024) /* moved at once by the forms that copy */
 
@@ -13,17 +14,46 @@ void lp_px_flow_init(struct lp_px_flow *f, enum lp_px_body kind, enum lp_px_form
 	f->done = kind == LP_PX_BODY_NONE;
 }
 
-/* Chunks that go out as they came. */
+/* The length of the line of the trailers at line[0..len); 0: its end has not come. */
+static size_t line_len(const char *line, size_t len)
+{
+	const char *end = memchr(line, '\n', len);
+
+	return end ? (size_t)(end + 1 - line) : 0;
+}
+
+/* Whether a whole line of the trailers is a field that stays behind. */
+static bool is_barred(const char *line, size_t len)
+{
+	const char *colon = memchr(line, ':', len);
+
+	return colon && !lp_px_field_may_trail((struct lp_px_span){line, (size_t)(colon - line)});
+}
+
+/* Chunks that go out as they came, but for trailers that may not. */
 static int clear_chunks(struct lp_px_flow *f, struct lp_px_buf *in)
 {
 	while (!f->done && f->cleared < lp_px_buf_len(in)) {
+		char *at = lp_px_buf_at(in) + f->cleared;
+		size_t fresh = lp_px_buf_len(in) - f->cleared;
+		bool is_trailer = lp_px_chunk_at_trailer(&f->chunk), drops = false;
 		struct lp_px_chunk_step step = {0};
-		int r = lp_px_chunk_next(&f->chunk, lp_px_buf_at(in) + f->cleared,
-					 lp_px_buf_len(in) - f->cleared, &step);
+		int r;
 
+		/* One that is too long is for the scanner to refuse. */
+		if (is_trailer && !line_len(at, fresh) && fresh <= LP_PX_CHUNK_TRAILER_MAX)
+			return 0;
+		if (is_trailer)
+			drops = is_barred(at, line_len(at, fresh));
+		r = lp_px_chunk_next(&f->chunk, at, fresh, &step);
 		if (r < 0)
 			return r;
-		f->cleared += step.len;
+		if (drops) {
+			memmove(at, at + step.len, fresh - step.len);
+			in->end -= step.len;
+		} else {
+			f->cleared += step.len;
+		}
 		f->done = step.done;
 	}
 	return 0;

@@ -9,7 +9,8 @@
 
 /* What happens to the bytes. */
 enum lp_px_form {
-	LP_PX_RAW,     /* sent as they came, straight from the input buffer */
+	LP_PX_RAW,     /* sent as they came, straight from the input buffer; only of the trailers
+			  some stay behind */
 	LP_PX_DECHUNK, /* content of the chunks only, for an HTTP/1.0 client */
 	LP_PX_ENCHUNK, /* put into chunks, for an upstream that ends a body by closing */
 };
@@ -35,7 +36,8 @@ void lp_px_flow_init(struct lp_px_flow *f, enum lp_px_body kind, enum lp_px_form
 		     uint64_t length);
 
 /* Looks at what is new in `in`. LP_PX_RAW counts it as cleared, the other forms move it to `out` as
- * long as less than LP_PX_BULK_BYTES wait there. Returns 0, -EBADMSG (broken chunks), -EPIPE (the
+ * long as less than LP_PX_BULK_BYTES wait there. A line of the trailers is looked at when it is
+ * whole. Returns 0, -EBADMSG (broken chunks), -EPIPE (the
  * input ended too early) or -ENOMEM. */
 int lp_px_flow_scan(struct lp_px_flow *f, struct lp_px_buf *in, enum lp_px_input state,
 		    struct lp_px_buf *out) LP_MUST_USE;

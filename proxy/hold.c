@@ -19,6 +19,27 @@ void lp_px_hold_give_up(struct lp_px_conn *c, const char *cause, const char *tex
 	lp_px_respond(c, 503, cause, text);
 }
 
+static void enqueue(struct lp_px_conn *c)
+{
+	c->state = LP_PX_HELD;
+	lp_px_list_push(&c->proxy->held, &c->held);
+	atomic_fetch_add_explicit(&c->proxy->n_held, 1, memory_order_relaxed);
+}
+
+bool lp_px_hold_for_next(struct lp_px_conn *c, const char *cause)
+{
+	struct lp_proxy *p = c->proxy;
+
+	if (c->ended_by ||
+	    atomic_load_explicit(&p->n_held, memory_order_relaxed) >= p->opts.limits.max_held)
+		return false;
+	c->ended_by = cause;
+	lp_px_upstream_leave(p, c);
+	lp_px_wait(c, LP_PX_WAIT_NEXT);
+	enqueue(c);
+	return true;
+}
+
 void lp_px_hold(struct lp_px_conn *c)
 {
 	struct lp_proxy *p = c->proxy;
@@ -32,7 +53,5 @@ void lp_px_hold(struct lp_px_conn *c)
 		lp_px_wait(c, LP_PX_WAIT_HOLD);
 	}
 	c->held_before = true;
-	c->state = LP_PX_HELD;
-	lp_px_list_push(&p->held, &c->held);
-	atomic_fetch_add_explicit(&p->n_held, 1, memory_order_relaxed);
+	enqueue(c);
 }

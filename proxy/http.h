@@ -39,6 +39,11 @@ struct lp_px_field {
  * one hop. */
 void lp_px_field_identify(struct lp_px_field *f);
 
+/* Whether a field of that name may be passed on behind a body (RFC 9110 section 6.5.1): a server
+ * that puts trailers among the headers must not be told there how long the message is, where it
+ * goes, who sends it, or what its content is. */
+bool lp_px_field_may_trail(struct lp_px_span name);
+
 /* How the end of a body is found. */
 enum lp_px_body {
 	LP_PX_BODY_NONE,

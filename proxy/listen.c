@@ -99,10 +99,10 @@ void lp_px_listen_pause(struct lp_proxy *p)
 	watch(p, 0);
 }
 
-/* The connection that has been without a request for longest, NULL when none has for a while. */
-static struct lp_px_conn *find_idlest(const struct lp_proxy *p)
+/* The connection that has been at that for longest, NULL when none has for a while. */
+static struct lp_px_conn *find_oldest(const struct lp_proxy *p, enum lp_px_wait wait)
 {
-	const struct lp_px_timeq *q = &p->waits[LP_PX_WAIT_IDLE];
+	const struct lp_px_timeq *q = &p->waits[wait];
 	struct lp_px_timer *t;
 
 	if (lp_px_list_empty(&q->timers))
@@ -111,6 +111,14 @@ static struct lp_px_conn *find_idlest(const struct lp_proxy *p)
 	if (t->at_ms + LEAST_IDLE_MS > p->now_ms + q->after_ms)
 		return NULL;
 	return LP_CONTAINER_OF(t, struct lp_px_conn, timer);
+}
+
+/* The connection that can best be done without, NULL when there is none. */
+static struct lp_px_conn *find_idlest(const struct lp_proxy *p)
+{
+	struct lp_px_conn *c = find_oldest(p, LP_PX_WAIT_IDLE);
+
+	return c ? c : find_oldest(p, LP_PX_WAIT_HEAD);
 }
 
 bool lp_px_listen_make_room(struct lp_proxy *p)

@@ -4,9 +4,11 @@
  *
  * Answers of its own carry X-Livepush-Error with the cause. A request is sent a second time, on a
  * fresh connection, only where a pooled one turned out closed and the upstream cannot have run it,
- * or its method may run twice. Upgraded connections become tunnels, and so does a whole connection
- * that begins as HTTP/2 with prior knowledge: it goes by the route of "/" without host. A client
- * that closes its sending side gets the response if that comes, and goes on, within five seconds.
+ * or its method may run twice; where the upstream itself is gone, it waits half a second for a
+ * table that names another (so once per request). Upgraded connections become tunnels, and so does
+ * a whole connection that begins as HTTP/2 with prior knowledge: it goes by the route of "/"
+ * without host. A client that closes its sending side gets the response if that comes, and goes on,
+ * within five seconds.
  */
 #ifndef LP_PROXY_PROXY_H
 #define LP_PROXY_PROXY_H
@@ -56,6 +58,7 @@ enum lp_proxy_route_kind {
  * match wins, then the longest prefix; where none matches the answer is 404. status: of REFUSE, 400
  * to 599. text: plain text, NULL for the standard phrase. inject: of FORWARD, a piece of HTML that
  * is put into the head of every page that goes through (proxy/inject.h says which); NULL for none.
+ * hands_over: of FORWARD, requests for a WebSocket go to on_handover rather than to an upstream.
  * All borrowed until the call that takes the table returns. */
 struct lp_proxy_route {
 	const char *host;
@@ -66,9 +69,10 @@ struct lp_proxy_route {
 	const char *inject;
 	enum lp_proxy_route_kind kind;
 	int status;
+	bool hands_over;
 };
 
-/* Limits and the one option; a zero takes the default in brackets. */
+/* Limits and two options; a zero takes the default in brackets. */
 struct lp_proxy_limits {
 	uint32_t hold_ms;             /* [30000] longest wait at a HOLD route */
 	uint32_t max_held;            /* [1024] requests waiting at once; more get 503 */
@@ -86,18 +90,31 @@ struct lp_proxy_limits {
 					 an upstream that takes none of the body: 504 */
 	uint32_t max_idle_upstream;   /* [64] pooled idle connections per upstream */
 	uint64_t max_body_bytes;      /* [0: any] of a request: 413 beyond */
-	bool via; /* [false] add "Via: 1.1 livepush" to requests and responses */
+	bool via;   /* [false] add "Via: 1.1 livepush" to requests and responses */
+	bool no_h2; /* [false] HTTP/2 with prior knowledge is answered with 505 */
 };
 
 /* on_drained: the upstream `id` is in no route any more and its last request has ended (tunnels
  * count as requests). Called from the proxy's thread, once per id that was retired and not named
  * again before. It may call lp_proxy_set_routes and lp_proxy_cut, but not lp_proxy_destroy, and it
- * delays all requests while it runs. */
+ * delays all requests while it runs.
+ *
+ * on_handover: a client asks for a WebSocket on a route that hands over. fd is its socket (not
+ * blocking, O_CLOEXEC), bytes the request as an upstream would get it with what came behind it,
+ * borrowed until the call returns. True: fd is taken; the proxy has forgotten the connection, it
+ * counts for no limit and has no deadline any more. False: it goes to an upstream like others.
+ * NULL: all do. From the proxy's thread, under the same rules as on_drained.
+ *
+ * tls_cert, tls_key: files (proxy/tls.h); clients have to speak TLS, and no socket is handed over.
+ * NULL: clients speak plain HTTP. Borrowed until lp_proxy_create returns. */
 struct lp_proxy_opts {
 	struct lp_proxy_addr listen;
 	struct lp_proxy_limits limits;
 	void (*on_drained)(void *ctx, uint64_t id);
+	bool (*on_handover)(void *ctx, int fd, const void *bytes, size_t len);
 	void *ctx;
+	const char *tls_cert;
+	const char *tls_key;
 };
 
 /* Parses "127.0.0.1:8080", "[::1]:8080", ":8080" (all addresses) or "unix:/path". Returns 0 or
@@ -124,6 +141,11 @@ int lp_proxy_set_routes(struct lp_proxy *p, const struct lp_proxy_route *routes,
  * already are at most shortened; nothing that runs is refused by a new limit. They are in force
  * soon after the call. Any thread. */
 void lp_proxy_set_limits(struct lp_proxy *p, const struct lp_proxy_limits *limits);
+
+/* Of a proxy that was created with TLS: another certificate and key for the connections that come
+ * from now on. On failure the old ones stay. Any thread. Returns 0 or -errno. */
+int lp_proxy_set_tls(struct lp_proxy *p, const char *cert, const char *key,
+		     struct lp_err *err) LP_MUST_USE;
 
 /* Closes what still runs on a retired upstream: requests without a response get 502, others are
  * cut. on_drained follows. Any thread. */

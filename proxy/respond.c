@@ -54,6 +54,7 @@ static void next_request(struct lp_px_conn *c)
 	memset(&c->scan, 0, sizeof(c->scan));
 	c->body_sent = 0;
 	c->redial_until_ms = 0;
+	c->ended_by = NULL;
 	c->dials = 0;
 	c->more = false;
 	c->timing = false;
@@ -83,7 +84,7 @@ bool lp_px_respond_flush(struct lp_px_conn *c)
 	}
 	/* Closing with bytes unread would have the kernel reset the connection, and the client
 	 * might lose the answer (RFC 9112 section 9.6). */
-	if (c->req.done && lp_px_sock_is_quiet(&c->s)) {
+	if (c->req.done && lp_px_sock_is_quiet(&c->s) && lp_px_sock_may_close(&c->s)) {
 		lp_px_conn_close(c, false);
 		return true;
 	}
@@ -97,6 +98,7 @@ bool lp_px_respond_linger(struct lp_px_conn *c)
 {
 	bool moved;
 
+	lp_px_sock_shutdown(&c->s);
 	lp_px_buf_drop(&c->s.in, lp_px_buf_len(&c->s.in));
 	moved = lp_px_sock_fill(&c->s, LP_PX_BULK_BYTES);
 	if (c->s.eof)

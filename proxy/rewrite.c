@@ -112,7 +112,8 @@ int lp_px_rewrite_request(struct lp_px_buf *out, const struct lp_px_head *head,
 		put(out, "Transfer-Encoding: chunked\r\n");
 	put_forwarded_for(out, head, origin->ip);
 	if (!has(head, LP_PX_F_FORWARDED_PROTO))
-		put(out, "X-Forwarded-Proto: http\r\n");
+		put(out, origin->is_tls ? "X-Forwarded-Proto: https\r\n"
+					: "X-Forwarded-Proto: http\r\n");
 	if (!has(head, LP_PX_F_FORWARDED_HOST) && head->host.len)
 		put_named(out, "X-Forwarded-Host: ", head->host);
 	put_via(out, head, origin->via);

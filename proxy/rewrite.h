@@ -8,6 +8,7 @@
 /* What the proxy knows about the client's side. */
 struct lp_px_origin {
 	const char *ip; /* of the peer, "" when it has none */
+	bool is_tls;    /* it spoke TLS to us */
 	bool via;       /* add Via */
 	bool identity;  /* the response has to come uncompressed */
 };

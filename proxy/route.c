@@ -94,6 +94,7 @@ static int copy_route(struct lp_px_route *to, const struct lp_proxy_route *from)
 		*c = (char)tolower((unsigned char)*c);
 	if (from->kind != LP_ROUTE_FORWARD)
 		return 0;
+	to->hands_over = from->hands_over;
 	to->tag = lp_px_tag_create(from->inject);
 	if (from->inject && !to->tag)
 		return -ENOMEM;

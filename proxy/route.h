@@ -24,6 +24,7 @@ struct lp_px_route {
 	size_t host_len;
 	size_t prefix_len;
 	enum lp_proxy_route_kind kind;
+	bool hands_over;
 	struct lp_px_target *targets; /* owned */
 	size_t n_targets;
 	int status;

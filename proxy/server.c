@@ -15,6 +15,7 @@
 
 #define EVENTS_AT_ONCE 256
 #define REDIAL_MS      2
+#define NEXT_MS        500 /* whoever starts upstreams notices the end of one long before */
 #define GONE_MS        5000
 #define LINGER_MS      2000
 
@@ -28,7 +29,7 @@ static void on_posted(struct lp_px_sock *s, uint32_t events)
 		;
 }
 
-static void wake(struct lp_proxy *p)
+void lp_px_wake(struct lp_proxy *p)
 {
 	uint64_t one = 1;
 
@@ -79,66 +80,12 @@ static void follow_order(struct lp_proxy *p, const struct lp_px_order *order)
 	}
 }
 
-/* Puts limits into force, with the defaults in the place of zeroes. */
-static void set_limits(struct lp_proxy *p, const struct lp_proxy_limits *limits)
-{
-	static const struct {
-		size_t offset;
-		uint32_t standard;
-		int wait; /* the queue whose length it is; -1: none */
-	} rows[] = {
-#define ROW(member, standard, wait) {offsetof(struct lp_proxy_limits, member), standard, wait}
-		ROW(hold_ms, 30000, LP_PX_WAIT_HOLD),
-		ROW(max_held, 1024, -1),
-		ROW(max_conns, 10000, -1),
-		ROW(max_header_bytes, 65536, -1),
-		ROW(header_timeout_ms, 30000, LP_PX_WAIT_HEAD),
-		ROW(idle_timeout_ms, 90000, LP_PX_WAIT_IDLE),
-		ROW(body_timeout_ms, 60000, LP_PX_WAIT_BODY),
-		ROW(write_timeout_ms, 60000, LP_PX_WAIT_WRITE),
-		ROW(connect_timeout_ms, 5000, LP_PX_WAIT_CONNECT),
-		ROW(response_timeout_ms, 900000, LP_PX_WAIT_RESPONSE),
-		ROW(max_idle_upstream, 64, -1),
-#undef ROW
-	};
-
-	p->opts.limits = *limits;
-	for (size_t i = 0; i < LP_COUNT_OF(rows); i++) {
-		char *at = (char *)&p->opts.limits + rows[i].offset;
-		uint32_t value;
-
-		memcpy(&value, at, sizeof(value));
-		if (!value)
-			value = rows[i].standard;
-		memcpy(at, &value, sizeof(value));
-		if (rows[i].wait >= 0)
-			lp_px_timeq_change(&p->waits[rows[i].wait], value, p->now_ms);
-	}
-}
-
-/* Takes over limits that another thread has posted. */
-static void take_limits(struct lp_proxy *p)
-{
-	struct lp_proxy_limits limits;
-	bool is_new;
-
-	(void)pthread_mutex_lock(&p->lock);
-	is_new = p->has_new_limits;
-	limits = p->new_limits;
-	p->has_new_limits = false;
-	(void)pthread_mutex_unlock(&p->lock);
-	if (!is_new)
-		return;
-	set_limits(p, &limits);
-	lp_px_listen_resume(p);
-}
-
 /* Does what other threads have posted. An order goes before a table that was posted after it. */
 static void run_posted(struct lp_proxy *p)
 {
 	struct lp_px_table *t;
 
-	take_limits(p);
+	lp_px_settings_take(p);
 	for (;;) {
 		struct lp_px_order *orders;
 		size_t n;
@@ -283,9 +230,10 @@ static void init_fields(struct lp_proxy *p, const struct lp_proxy_opts *opts)
 	for (size_t i = 0; i < LP_PX_WAIT_COUNT_; i++)
 		lp_px_timeq_init(&p->waits[i], 0);
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_REDIAL], REDIAL_MS);
+	lp_px_timeq_init(&p->waits[LP_PX_WAIT_NEXT], NEXT_MS);
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_GONE], GONE_MS);
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_LINGER], LINGER_MS);
-	set_limits(p, &opts->limits);
+	lp_px_settings_limits(p, &opts->limits);
 	lp_px_list_init(&p->conns);
 	lp_px_list_init(&p->held);
 	lp_px_list_init(&p->ready);
@@ -357,6 +305,8 @@ static void dispose(struct lp_proxy *p)
 		lp_px_table_destroy(t);
 	}
 	free(p->orders);
+	lp_px_tls_unload(p->tls);
+	lp_px_tls_unload(p->new_tls);
 	lp_px_cache_finish(&p->cache);
 	if (p->listener.fd >= 0 && p->opts.listen.u.any.sa_family == AF_UNIX)
 		(void)unlink(p->opts.listen.u.un.sun_path);
@@ -375,7 +325,9 @@ int lp_proxy_create(struct lp_proxy **out, const struct lp_proxy_opts *opts, str
 
 	lp_px_http_setup();
 	init_fields(p, opts);
-	r = open_all(p, err);
+	r = opts->tls_cert ? lp_px_tls_load(&p->tls, opts->tls_cert, opts->tls_key, err) : 0;
+	if (r == 0)
+		r = open_all(p, err);
 	if (r == 0)
 		r = start_thread(p, err);
 	if (r < 0) {
@@ -384,15 +336,6 @@ int lp_proxy_create(struct lp_proxy **out, const struct lp_proxy_opts *opts, str
 	}
 	*out = p;
 	return 0;
-}
-
-void lp_proxy_set_limits(struct lp_proxy *p, const struct lp_proxy_limits *limits)
-{
-	(void)pthread_mutex_lock(&p->lock);
-	p->new_limits = *limits;
-	p->has_new_limits = true;
-	(void)pthread_mutex_unlock(&p->lock);
-	wake(p);
 }
 
 uint16_t lp_proxy_port(const struct lp_proxy *p)
@@ -418,7 +361,7 @@ int lp_proxy_set_routes(struct lp_proxy *p, const struct lp_proxy_route *routes,
 		;
 	*last = t;
 	if (!inside) {
-		wake(p);
+		lp_px_wake(p);
 		while (p->last_applied < number)
 			(void)pthread_cond_wait(&p->applied, &p->lock);
 	}
@@ -434,7 +377,7 @@ static void post_order(struct lp_proxy *p, uint64_t id, enum lp_px_order_kind ki
 	lp_grow(&p->orders, &p->cap_orders, p->n_orders + 1, sizeof(*p->orders));
 	p->orders[p->n_orders++] = (struct lp_px_order){.kind = kind, .id = id};
 	(void)pthread_mutex_unlock(&p->lock);
-	wake(p);
+	lp_px_wake(p);
 }
 
 void lp_proxy_cut(struct lp_proxy *p, uint64_t id)
@@ -469,7 +412,7 @@ void lp_proxy_destroy(struct lp_proxy *p)
 	(void)pthread_mutex_lock(&p->lock);
 	p->stop = true;
 	(void)pthread_mutex_unlock(&p->lock);
-	wake(p);
+	lp_px_wake(p);
 	(void)pthread_join(p->thread, NULL);
 	dispose(p);
 }

@@ -39,6 +39,7 @@ struct lp_proxy {
 	uint64_t now_ms;
 	struct lp_px_timeq waits[LP_PX_WAIT_COUNT_];
 	struct lp_px_cache cache;
+	size_t heads_bytes; /* in the blocks of heads that are not whole */
 	struct lp_px_link conns;
 	struct lp_px_link held;
 	struct lp_px_link ready;
@@ -47,6 +48,7 @@ struct lp_proxy {
 	struct lp_px_table *table; /* NULL before the first */
 	struct lp_px_upstreams upstreams;
 	struct lp_px_head head; /* scratch: the head being parsed */
+	struct ssl_ctx_st *tls; /* for new connections; NULL: plain HTTP */
 
 	pthread_mutex_t lock;
 	pthread_cond_t applied;
@@ -58,6 +60,7 @@ struct lp_proxy {
 	size_t cap_orders;
 	struct lp_proxy_limits new_limits; /* to come into force */
 	bool has_new_limits;
+	struct ssl_ctx_st *new_tls; /* owned; to come into force */
 	bool stop;
 
 	_Atomic uint64_t n_requests;
@@ -74,8 +77,8 @@ int lp_px_listen_open(struct lp_proxy *p, struct lp_err *err) LP_MUST_USE;
 /* Accepts what waits, up to a bound. */
 void lp_px_listen_on_event(struct lp_px_sock *s, uint32_t events);
 
-/* Closes the client connection that has been without a request for longest. Returns whether there
- * was one. */
+/* Closes the client connection that has been without a request for longest or, where all have one,
+ * whose head is not whole for longest. Returns whether there was one. */
 bool lp_px_listen_make_room(struct lp_proxy *p);
 
 /* Stops accepting until resume is called or a moment has passed. */
@@ -83,6 +86,14 @@ void lp_px_listen_pause(struct lp_proxy *p);
 
 /* Accepts again if that is paused and there is room. */
 void lp_px_listen_resume(struct lp_proxy *p);
+
+/* settings.c: puts limits into force, with the defaults in the place of zeroes; takes over what
+ * other threads have set. */
+void lp_px_settings_limits(struct lp_proxy *p, const struct lp_proxy_limits *limits);
+void lp_px_settings_take(struct lp_proxy *p);
+
+/* Has the proxy's thread look at what was posted. Any thread. */
+void lp_px_wake(struct lp_proxy *p);
 
 /* Arms c's timer. */
 void lp_px_wait(struct lp_px_conn *c, enum lp_px_wait wait);

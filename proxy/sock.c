@@ -33,6 +33,10 @@ void lp_px_sock_close(struct lp_px_sock *s)
 {
 	if (s->fd < 0)
 		return;
+	if (s->tls && !s->broken && !s->reset && !s->shut)
+		(void)lp_px_tls_end(s->tls);
+	lp_px_tls_destroy(s->tls);
+	s->tls = NULL;
 	/* close alone does not end the watch while a child between fork and exec has a copy. */
 	(void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->fd, NULL);
 	(void)close(s->fd);
@@ -49,6 +53,7 @@ void lp_px_sock_abort(struct lp_px_sock *s)
 
 	if (s->fd >= 0)
 		(void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	s->broken = true;
 	lp_px_sock_close(s);
 }
 
@@ -60,6 +65,9 @@ void lp_px_sock_note(struct lp_px_sock *s, uint32_t events)
 		s->hup = true;
 	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
 		s->writable = true;
+	/* Reading may have waited for its side of a handshake to go out. */
+	if (s->tls && s->writable)
+		s->readable = !s->eof;
 }
 
 /* Makes room for the next read; false when max bytes wait already. */
@@ -81,6 +89,48 @@ static bool make_room(struct lp_px_sock *s, size_t max)
 	return lp_px_buf_reserve(&s->in, want, max) == 0;
 }
 
+/* Has epoll say when the socket takes more, from now on. */
+static void want_out(struct lp_px_sock *s)
+{
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+				 .data.ptr = s};
+
+	s->writable = false;
+	if (s->wants_out)
+		return;
+	s->wants_out = true;
+	if (epoll_ctl(s->epoll_fd, EPOLL_CTL_MOD, s->fd, &ev) < 0)
+		s->broken = true;
+}
+
+/* Reads records until there is no room or no record. */
+static bool fill_tls(struct lp_px_sock *s, size_t room)
+{
+	size_t got = 0;
+	ssize_t n;
+
+	do {
+		n = lp_px_tls_read(s->tls, s->in.data + s->in.end, room - got);
+		if (n > 0) {
+			s->in.end += (size_t)n;
+			got += (size_t)n;
+		}
+	} while (n > 0 && got < room);
+	s->bulk = got == room;
+	if (n > 0 || n == -EINPROGRESS)
+		return true;
+	s->readable = false;
+	if (n == -ENOBUFS)
+		want_out(s);
+	if (n == -EAGAIN || n == -ENOBUFS) {
+		lp_px_buf_relax(&s->in);
+		return got > 0;
+	}
+	s->eof = true;
+	s->reset = n < 0;
+	return true;
+}
+
 bool lp_px_sock_fill(struct lp_px_sock *s, size_t max)
 {
 	size_t room;
@@ -91,6 +141,13 @@ bool lp_px_sock_fill(struct lp_px_sock *s, size_t max)
 	room = lp_px_buf_room(&s->in);
 	if (room > max - lp_px_buf_len(&s->in))
 		room = max - lp_px_buf_len(&s->in);
+	if (s->tls && lp_px_tls_is_refused(s->tls)) {
+		lp_px_tls_destroy(s->tls);
+		s->tls = NULL;
+		s->refused_tls = true;
+	}
+	if (s->tls)
+		return fill_tls(s, room);
 	do {
 		n = recv(s->fd, s->in.data + s->in.end, room, 0);
 	} while (n < 0 && errno == EINTR);
@@ -112,18 +169,48 @@ bool lp_px_sock_fill(struct lp_px_sock *s, size_t max)
 	return true;
 }
 
-/* Has epoll say when the socket takes more, from now on. */
-static void want_out(struct lp_px_sock *s)
+/* Moves of `more` behind what waits in `out` as much as there is room for, so that a head and its
+ * body need one record. */
+static void top_up(struct lp_px_buf *out, struct lp_px_buf *more, size_t *cleared)
 {
-	struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-				 .data.ptr = s};
+	size_t n = lp_px_buf_room(out);
 
-	s->writable = false;
-	if (s->wants_out)
-		return;
-	s->wants_out = true;
-	if (epoll_ctl(s->epoll_fd, EPOLL_CTL_MOD, s->fd, &ev) < 0)
-		s->broken = true;
+	if (n > *cleared)
+		n = *cleared;
+	lp_px_buf_put(out, lp_px_buf_at(more), n);
+	lp_px_buf_drop(more, n);
+	*cleared -= n;
+}
+
+/* As lp_px_sock_send, record by record. The bytes of a record that did not go out whole have to
+ * come again: nothing is put before them in between. */
+static bool send_tls(struct lp_px_sock *s, struct lp_px_buf *more, size_t *cleared)
+{
+	uint64_t before = s->sent;
+
+	while (!s->broken && (lp_px_buf_len(&s->out) || (more && *cleared))) {
+		bool is_own = lp_px_buf_len(&s->out) > 0;
+		struct lp_px_buf *from = is_own ? &s->out : more;
+		ssize_t n;
+
+		if (is_own && more)
+			top_up(&s->out, more, cleared);
+		n = lp_px_tls_write(s->tls, lp_px_buf_at(from),
+				    is_own ? lp_px_buf_len(from) : *cleared);
+		if (n == -EAGAIN) {
+			want_out(s);
+			break;
+		}
+		if (n < 0) {
+			s->broken = true;
+			break;
+		}
+		s->sent += (uint64_t)n;
+		lp_px_buf_drop(from, (size_t)n);
+		if (!is_own)
+			*cleared -= (size_t)n;
+	}
+	return s->sent > before || s->broken;
 }
 
 bool lp_px_sock_send(struct lp_px_sock *s, struct lp_px_buf *more, size_t *cleared)
@@ -138,6 +225,8 @@ bool lp_px_sock_send(struct lp_px_sock *s, struct lp_px_buf *more, size_t *clear
 
 	if (!s->writable || s->broken || s->fd < 0 || !(own + extra))
 		return false;
+	if (s->tls)
+		return send_tls(s, more, cleared);
 	if (own)
 		iov[0].iov_base = s->out.data + s->out.start;
 	if (extra)
@@ -165,8 +254,20 @@ void lp_px_sock_shutdown(struct lp_px_sock *s)
 {
 	if (s->shut || s->fd < 0)
 		return;
+	if (s->tls && !s->broken && lp_px_tls_end(s->tls) == -EAGAIN) {
+		want_out(s);
+		return;
+	}
 	s->shut = true;
 	(void)shutdown(s->fd, SHUT_WR);
+}
+
+bool lp_px_sock_may_close(struct lp_px_sock *s)
+{
+	if (!s->tls)
+		return true;
+	lp_px_sock_shutdown(s);
+	return s->shut;
 }
 
 enum lp_px_input lp_px_sock_input(const struct lp_px_sock *s)
@@ -184,6 +285,10 @@ bool lp_px_sock_is_quiet(struct lp_px_sock *s)
 		return false;
 	if (!s->readable)
 		return true;
+	if (s->tls) {
+		s->readable = lp_px_tls_has_input(s->tls) != 0;
+		return !s->readable;
+	}
 	if (recv(s->fd, &byte, 1, MSG_PEEK) >= 0 || errno != EAGAIN)
 		return false;
 	s->readable = false;

@@ -1,5 +1,5 @@
 /* proxy/sock.h: one end of a connection: a non-blocking stream socket in the proxy's epoll with its
- * two buffers. Knows nothing of HTTP. Proxy thread only.
+ * two buffers, bare or below TLS. Knows nothing of HTTP. Proxy thread only.
  *
  * Sockets are watched edge-triggered, so each keeps what it knows: readable and writable stay set
  * until the kernel says EAGAIN or takes or gives less than it was asked for. */
@@ -9,6 +9,7 @@
 #include "proxy/buf.h"
 #include "proxy/flow.h"
 #include "proxy/proxy.h"
+#include "proxy/tls.h"
 
 struct lp_px_sock {
 	int fd; /* owned; -1 when closed */
@@ -22,9 +23,11 @@ struct lp_px_sock {
 	bool shut;   /* our sending side is closed */
 	bool bulk;   /* the last read filled its buffer: take larger ones */
 	bool wants_out;
-	uint64_t sent; /* bytes since it was connected */
+	bool refused_tls; /* the peer spoke HTTP where TLS was due; tls is gone */
+	uint64_t sent;    /* bytes since it was connected */
 	struct lp_px_buf in;
 	struct lp_px_buf out;
+	struct lp_px_tls *tls; /* owned; NULL: the bytes go as they are */
 	void (*on_event)(struct lp_px_sock *s, uint32_t events);
 };
 
@@ -50,8 +53,13 @@ bool lp_px_sock_fill(struct lp_px_sock *s, size_t max);
  * Returns whether something went out or the connection turned out broken. */
 bool lp_px_sock_send(struct lp_px_sock *s, struct lp_px_buf *more, size_t *cleared);
 
-/* Says to the peer that nothing follows. */
+/* Says to the peer that nothing follows. Where TLS cannot say so yet, `shut` stays unset and epoll
+ * tells when to call again. */
 void lp_px_sock_shutdown(struct lp_px_sock *s);
+
+/* Whether closing takes nothing from the peer of what was sent and said: TLS has to say an end of
+ * its own before. */
+bool lp_px_sock_may_close(struct lp_px_sock *s);
 
 /* How the input stands, for lp_px_flow_scan. */
 enum lp_px_input lp_px_sock_input(const struct lp_px_sock *s);

@@ -55,18 +55,6 @@ void lp_http_lost(struct lp_http **at)
 	free_http(h);
 }
 
-int lp_http_upgrade_status(struct lp_loop *loop, struct lws *wsi, const char *path)
-{
-	struct lp_ws_serve_opts *serve = &loop->ws->serve;
-	struct lp_http *h = lp_xcalloc(1, sizeof(*h));
-	int status = lp_http_read_head(h, wsi, path);
-
-	if (status == 0 && serve->on_upgrade)
-		status = serve->on_upgrade(serve->ctx, h);
-	free_http(h);
-	return status;
-}
-
 /* The whole request is there. */
 static void ask(struct lp_http *h)
 {
@@ -197,6 +185,28 @@ static int write_head(struct lp_http *h)
 	if (strcmp(h->method, "HEAD") == 0)
 		lp_buf_finish(&h->out);
 	return lws_finalize_write_http_header(h->wsi, head + LWS_PRE, &p, end) ? -1 : 0;
+}
+
+int lp_http_upgrade_status(struct lp_loop *loop, struct lws *wsi, const char *path)
+{
+	struct lp_ws_serve_opts *serve = &loop->ws->serve;
+	struct lp_http *h = lp_xcalloc(1, sizeof(*h));
+	int status = lp_http_read_head(h, wsi, path);
+
+	if (status == 0 && serve->on_upgrade)
+		status = serve->on_upgrade(serve->ctx, h);
+	if (status != 0) {
+		lp_http_say(h, status, "");
+		h->wsi = wsi;
+		h->close_after = true;
+		if (write_head(h) == 0 && h->out.len > 0 && h->out.len <= PIECE_BYTES) {
+			memcpy(loop->ws->scratch + LWS_PRE, h->out.data, h->out.len);
+			(void)lws_write(wsi, loop->ws->scratch + LWS_PRE, h->out.len,
+					LWS_WRITE_HTTP_FINAL);
+		}
+	}
+	free_http(h);
+	return status;
 }
 
 /* Written as a whole. */

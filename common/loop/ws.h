@@ -50,7 +50,8 @@ struct lp_http; /* common/loop/http.h */
 
 /* Listens on an abstract unix socket (name without the leading NUL); takes connections of this very
  * process only. A connection that asks for LP_WS_SUBPROTOCOL at path /_livepush/ws is shown to
- * on_upgrade, which returns 0 or the HTTP status to refuse it with (NULL: all are taken), then
+ * on_upgrade, which returns 0 or the HTTP status to refuse it with (NULL: all are taken; it may
+ * answer with text and headers of its own), then
  * offered to on_accept, which returns the ops and sets *user, or NULL to refuse. Everything else
  * goes to on_head when its head is there: it returns how long a body may be (NULL: there may be
  * none), or answers at once; and to on_request, when all of it is there and nothing was answered.
@@ -66,6 +67,13 @@ struct lp_ws_serve_opts {
 
 int lp_ws_serve(struct lp_loop *loop, const struct lp_ws_serve_opts *opts,
 		struct lp_err *err) LP_MUST_USE;
+
+#define LP_WS_ADOPT_MAX_BYTES ((size_t)8 * 1024)
+
+/* Takes over a connection that was accepted elsewhere, after lp_ws_serve: fd (taken in any case) is
+ * a stream socket, bytes is what was read from it, at most LP_WS_ADOPT_MAX_BYTES with the whole
+ * head of the first request. It goes on as if it had come to the abstract socket. */
+void lp_ws_adopt(struct lp_loop *loop, int fd, const void *bytes, size_t len);
 
 /* The `user` of the connection. */
 void *lp_ws_user(const struct lp_ws *ws);

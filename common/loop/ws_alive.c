@@ -123,7 +123,10 @@ void lp_ws_alive_begin(struct lp_ws *ws)
 
 	/* A unix socket has neither, and needs neither. */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
+	/* A server's peer may read nothing for longer while it sends. */
+	if (ws->is_client)
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms,
+				 sizeof(timeout_ms));
 	ws->heard_us = lp_now_us();
 	schedule(ws->loop, false);
 }

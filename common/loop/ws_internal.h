@@ -112,7 +112,7 @@ int lp_http_writable(struct lp_http **at);
  * body that nobody wants does not come to its end. */
 int lp_http_look(struct lp_http *h);
 void lp_http_lost(struct lp_http **at);
-/* What the owner says about an upgrade: 0, or the HTTP status to refuse it with. */
+/* What the owner says about an upgrade: 0, or the HTTP status that it has been refused with. */
 int lp_http_upgrade_status(struct lp_loop *loop, struct lws *wsi, const char *path);
 
 #endif

@@ -24,6 +24,12 @@ int lp_ws_serve(struct lp_loop *loop, const struct lp_ws_serve_opts *opts, struc
 	return 0;
 }
 
+void lp_ws_adopt(struct lp_loop *loop, int fd, const void *bytes, size_t len)
+{
+	/* It is closed by libwebsockets when that does not take it, and by the answer's end. */
+	(void)lws_adopt_socket_vhost_readbuf(loop->ws->base, fd, bytes, len);
+}
+
 static void copy_header(struct lws *wsi, enum lws_token_indexes token, char *out, size_t out_bytes)
 {
 	out[0] = '\0';
@@ -47,17 +53,14 @@ static int filter_upgrade(struct lp_loop *loop, struct lws *wsi)
 {
 	const struct lws_protocols *protocol = lws_get_protocol(wsi);
 	char path[64];
-	int status;
 
 	copy_header(wsi, WSI_TOKEN_GET_URI, path, sizeof(path));
 	if (strcmp(path, WS_PATH) != 0 || !protocol ||
-	    strcmp(protocol->name, LP_WS_SUBPROTOCOL) != 0)
+	    strcmp(protocol->name, LP_WS_SUBPROTOCOL) != 0) {
+		(void)lws_return_http_status(wsi, HTTP_STATUS_NOT_FOUND, NULL);
 		return -1;
-	status = lp_http_upgrade_status(loop, wsi, path);
-	if (status == 0)
-		return 0;
-	(void)lws_return_http_status(wsi, (unsigned)status, NULL);
-	return -1;
+	}
+	return lp_http_upgrade_status(loop, wsi, path) == 0 ? 0 : -1;
 }
 
 static int on_established(struct lp_loop *loop, struct lws *wsi)

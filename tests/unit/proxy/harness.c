@@ -3,6 +3,7 @@
 
 #include "common/base/lp_fs.h"
 #include "harness_io.h"
+#include "harness_tls.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -28,9 +30,15 @@ static void on_drained(void *ctx, uint64_t id)
 void rig_start(struct rig *r, const struct lp_proxy_limits *limits)
 {
 	struct lp_proxy_opts opts = {.on_drained = on_drained, .ctx = r};
+	struct tls_files tls;
 	struct lp_err err = {0};
 
 	memset(r, 0, sizeof(*r));
+	if (tls_wanted()) {
+		tls_make_files(&tls, "localhost", 0);
+		opts.tls_cert = tls.cert;
+		opts.tls_key = tls.key;
+	}
 	(void)pthread_mutex_init(&r->lock, NULL);
 	(void)pthread_cond_init(&r->changed, NULL);
 	if (limits)
@@ -42,6 +50,7 @@ void rig_start(struct rig *r, const struct lp_proxy_limits *limits)
 void rig_stop(struct rig *r)
 {
 	lp_proxy_destroy(r->proxy);
+	tls_bridges_join();
 	(void)pthread_mutex_destroy(&r->lock);
 	(void)pthread_cond_destroy(&r->changed);
 }
@@ -116,12 +125,13 @@ int client_open(const struct rig *r)
 	struct sockaddr_in in = {.sin_family = AF_INET,
 				 .sin_port = htons(lp_proxy_port(r->proxy)),
 				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
 
 	assert_true(fd >= 0);
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), 0);
 	io_set_timeouts(fd);
 	assert_int_equal(connect(fd, (struct sockaddr *)&in, sizeof(in)), 0);
-	return fd;
+	return tls_wanted() ? tls_bridge(fd) : fd;
 }
 
 void client_send_bytes(int fd, const void *data, size_t len)

@@ -272,6 +272,71 @@ static void retry__never_runs_a_request_twice(void **state)
 	(void)close(fd);
 }
 
+/* Between the end of an upstream and the table that says so. */
+static void gone__requests_that_may_wait_for_the_next(void **state)
+{
+	static const char post[] =
+		"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
+	struct up first, next;
+	struct reply reply;
+	int get, refused;
+
+	(void)state;
+	up_start(&first, "first", NULL);
+	up_start(&next, "next", NULL);
+	up_open_gate(&next);
+	rig_forward(&rig, 7, &first);
+	get = client_open(&rig);
+	client_send(get, GET("/gate"));
+	up_await_gate(&first, 1);
+	up_drop_conns(&first);
+	rig_await(&rig, RIG_HELD, 1);
+	up_stop(&first);
+	refused = client_open(&rig);
+	client_send(refused, post);
+	rig_await(&rig, RIG_HELD, 2);
+	rig_forward(&rig, 8, &next);
+	reply_read(&reply, get, false);
+	assert_int_equal(reply.status, 200);
+	reply_finish(&reply);
+	reply_read(&reply, refused, false);
+	assert_int_equal(reply.status, 200);
+	reply_finish(&reply);
+	(void)close(get);
+	(void)close(refused);
+	rig_forward(&rig, 9, &up);
+	rig_await_drained(&rig, 8);
+	up_stop(&next);
+}
+
+/* What may have run is not sent again, and what ends one upstream after the other ends soon. */
+static void gone__others_are_answered(void **state)
+{
+	static const char post[] = "POST /drop HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
+	unsigned before = atomic_load(&up.requests);
+	struct reply reply;
+	struct up next;
+	int fd = client_open(&rig);
+
+	(void)state;
+	assert_int_equal(ask(fd, post, NULL, 0), 502);
+	assert_int_equal(atomic_load(&up.requests) - before, 1);
+	(void)close(fd);
+	fd = client_open(&rig);
+	client_send(fd, GET("/drop"));
+	rig_await(&rig, RIG_HELD, 1);
+	up_start(&next, "next", NULL);
+	rig_forward(&rig, 8, &next);
+	reply_read(&reply, fd, false);
+	assert_int_equal(reply.status, 502);
+	reply_finish(&reply);
+	assert_int_equal(atomic_load(&next.requests), 1);
+	(void)close(fd);
+	rig_forward(&rig, 9, &up);
+	rig_await_drained(&rig, 8);
+	up_stop(&next);
+}
+
 static void *ask_often(void *arg)
 {
 	int fd = client_open(&rig);
@@ -399,6 +464,10 @@ int main(void)
 						pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(upstream__with_a_full_unix_queue_is_tried_again,
 						pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(gone__requests_that_may_wait_for_the_next,
+						pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(gone__others_are_answered, pair_set_up,
+						pair_tear_down),
 		cmocka_unit_test_setup_teardown(upstream__that_misbehaves_gives_502, pair_set_up,
 						pair_tear_down),
 		cmocka_unit_test_setup_teardown(upstream__that_ends_early_ends_the_client,

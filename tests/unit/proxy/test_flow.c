@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 static void fill(struct lp_px_buf *b, const char *text)
@@ -46,6 +47,71 @@ static void flow_scan__clears_only_the_body(void **state)
 		assert_int_equal(lp_px_buf_len(&out), 0);
 		lp_px_buf_finish(&in);
 	}
+}
+
+/* Chunks with trailers, read whole and byte by byte, as they go out. */
+static void trailers__that_say_what_headers_say_stay_behind(void **state)
+{
+	static const struct {
+		const char *in;
+		const char *out;
+	} cases[] = {
+		{"1\r\na\r\n0\r\nX-Sum: 1\r\nETag: x\r\n\r\n",
+		 "1\r\na\r\n0\r\nX-Sum: 1\r\nETag: x\r\n\r\n"},
+		{"0\r\nContent-Length: 3\r\n\r\n", "0\r\n\r\n"},
+		{"0\r\nA: 1\r\ntransfer-encoding: chunked\r\nB: 2\r\n\r\n",
+		 "0\r\nA: 1\r\nB: 2\r\n\r\n"},
+		{"0\r\nTransfer_Encoding: x\r\nContent_Length: 1\r\nSet_Cookie: a\r\n\r\n",
+		 "0\r\n\r\n"},
+		{"0\r\nHost: x\r\nConnection: x\r\nTrailer: x\r\nTE: x\r\nUpgrade: x\r\n"
+		 "Keep-Alive: x\r\nProxy-Authorization: x\r\nAuthorization: x\r\nCookie: x\r\n"
+		 "Set-Cookie: x\r\nWWW-Authenticate: x\r\nContent-Type: x\r\nIf-Match: x\r\n"
+		 "X-Forwarded-For: x\r\nExpect: x\r\nRange: x\r\nCache-Control: x\r\n"
+		 "Location: x\r\nVary: x\r\nDate: x\r\nAge: x\r\n\r\n",
+		 "0\r\n\r\n"},
+		{"0\r\nAgent: x\r\nDated: x\r\nHosts: x\r\nLast-Modified: x\r\n\r\n",
+		 "0\r\nAgent: x\r\nDated: x\r\nHosts: x\r\nLast-Modified: x\r\n\r\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * LP_COUNT_OF(cases); i++) {
+		const char *in = cases[i / 2].in, *want = cases[i / 2].out;
+		size_t step = i % 2 ? 1 : strlen(in);
+		struct lp_px_buf buf = {0};
+		struct lp_px_flow f;
+
+		lp_px_flow_init(&f, LP_PX_BODY_CHUNKED, LP_PX_RAW, 0);
+		for (size_t at = 0; at < strlen(in); at += step) {
+			char piece[1024];
+
+			(void)snprintf(piece, sizeof(piece), "%.*s", (int)step, in + at);
+			fill(&buf, piece);
+			assert_int_equal(lp_px_flow_scan(&f, &buf, LP_PX_IN_OPEN, NULL), 0);
+		}
+		assert_true(f.done);
+		assert_int_equal(f.cleared, strlen(want));
+		assert_int_equal(lp_px_buf_len(&buf), strlen(want));
+		assert_memory_equal(lp_px_buf_at(&buf), want, strlen(want));
+		lp_px_buf_finish(&buf);
+	}
+}
+
+static void trailers__have_a_bound(void **state)
+{
+	char line[LP_PX_CHUNK_TRAILER_MAX + 16];
+	struct lp_px_buf buf = {0};
+	struct lp_px_flow f;
+
+	(void)state;
+	memset(line, 'a', sizeof(line));
+	line[sizeof(line) - 1] = '\0';
+	lp_px_flow_init(&f, LP_PX_BODY_CHUNKED, LP_PX_RAW, 0);
+	fill(&buf, "0\r\nA:");
+	assert_int_equal(lp_px_flow_scan(&f, &buf, LP_PX_IN_OPEN, NULL), 0);
+	assert_int_equal(f.cleared, 3);
+	fill(&buf, line);
+	assert_int_equal(lp_px_flow_scan(&f, &buf, LP_PX_IN_OPEN, NULL), -EBADMSG);
+	lp_px_buf_finish(&buf);
 }
 
 static void flow_scan__reframes(void **state)
@@ -110,6 +176,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(flow_scan__clears_only_the_body),
+		cmocka_unit_test(trailers__that_say_what_headers_say_stay_behind),
+		cmocka_unit_test(trailers__have_a_bound),
 		cmocka_unit_test(flow_scan__reframes),
 		cmocka_unit_test(flow_scan__reports_an_end_that_comes_too_early),
 	};

@@ -1,5 +1,6 @@
 /* tests/unit/proxy/test_forward.c: single and pipelined requests over real sockets. */
 #include "harness_pair.h"
+#include "harness_tls.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,7 +29,7 @@ static void forward__reuses_both_connections(void **state)
 
 static void forward__passes_the_head_on(void **state)
 {
-	char body[1024];
+	char body[1024], want[1024];
 	int fd = client_open(&rig);
 
 	(void)state;
@@ -38,9 +39,12 @@ static void forward__passes_the_head_on(void **state)
 		    "X-Two: 2\r\nX-Forwarded-For: 9.9.9.9\r\n\r\n",
 		    body, sizeof(body)),
 		200);
-	assert_string_equal(body, "GET /echo HTTP/1.1\r\nHost: a.b:80\r\nX-One: 1\r\n"
-				  "X-Forwarded-For: 9.9.9.9, 127.0.0.1\r\n"
-				  "X-Forwarded-Proto: http\r\nX-Forwarded-Host: a.b:80\r\n\r\n");
+	(void)snprintf(want, sizeof(want),
+		       "GET /echo HTTP/1.1\r\nHost: a.b:80\r\nX-One: 1\r\n"
+		       "X-Forwarded-For: 9.9.9.9, 127.0.0.1\r\n"
+		       "X-Forwarded-Proto: %s\r\nX-Forwarded-Host: a.b:80\r\n\r\n",
+		       tls_wanted() ? "https" : "http");
+	assert_string_equal(body, want);
 	(void)close(fd);
 }
 

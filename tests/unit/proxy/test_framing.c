@@ -9,7 +9,6 @@
 #include <stddef.h>
 
 #include <cmocka.h>
-#include <netinet/tcp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,13 +17,10 @@
 /* Sends the request; the proxy may have closed before its end. */
 static void send_case(int fd, const struct framing_case *c, bool in_bytes)
 {
-	int on = 1;
-
 	if (!in_bytes) {
 		(void)io_send_all(fd, c->text, c->len);
 		return;
 	}
-	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), 0);
 	for (size_t i = 0; i < c->len && io_send_all(fd, c->text + i, 1); i++)
 		(void)sched_yield();
 }

@@ -3,6 +3,8 @@
 #include "harness.h"
 #include "harness_io.h"
 
+#include "common/base/lp_fs.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -111,6 +113,69 @@ static void full__closes_who_is_idle_for_longest(void **state)
 	assert_int_equal(ask(fds[1], GET("/name"), NULL, 0), 200);
 	for (size_t i = 0; i < LP_COUNT_OF(fds); i++)
 		(void)close(fds[i]);
+	rig_stop(&rig);
+}
+
+/* Ten thousand who never end their heads take up no more than some do; the last that came stay. */
+static void heads__that_are_not_whole_are_bounded_together(void **state)
+{
+	enum { N = 600 }; /* times 64 KiB is more than 32 MiB */
+	static char part[40000];
+	static int fds[N];
+	struct rig rig;
+
+	(void)state;
+	(void)lp_raise_nofile();
+	memset(part, ' ', sizeof(part)); /* an upstream need not take it */
+	start(&rig, NULL);
+	for (size_t i = 0; i < N; i++) {
+		fds[i] = client_open(&rig);
+		client_send(fds[i], "GET /name HTTP/1.1\r\nHost: x\r\nA: ");
+		client_send_bytes(fds[i], part, sizeof(part));
+	}
+	rig_await(&rig, RIG_CONNS, 512);
+	assert_true(is_closed(fds[0]));
+	assert_int_equal(ask(fds[N - 1], "\r\n\r\n", NULL, 0), 200);
+	for (size_t i = 0; i < N; i++)
+		(void)close(fds[i]);
+	rig_stop(&rig);
+}
+
+static void full__closes_who_is_slowest_with_a_head(void **state)
+{
+	const struct lp_proxy_limits limits = {.max_conns = 2};
+	struct rig rig;
+	int slow, other, next;
+
+	(void)state;
+	start(&rig, &limits);
+	slow = client_open(&rig);
+	client_send(slow, "GET /name HT");
+	other = client_open(&rig);
+	client_send(other, "GET /name HT");
+	next = client_open(&rig);
+	assert_int_equal(ask(next, GET("/name"), NULL, 0), 200);
+	assert_true(is_closed(slow));
+	assert_int_equal(ask(other, "TP/1.1\r\nHost: x\r\n\r\n", NULL, 0), 200);
+	(void)close(slow);
+	(void)close(other);
+	(void)close(next);
+	rig_stop(&rig);
+}
+
+static void http2__is_refused_when_it_is_switched_off(void **state)
+{
+	const struct lp_proxy_limits limits = {.no_h2 = true};
+	struct rig rig;
+	int fd;
+
+	(void)state;
+	start(&rig, &limits);
+	fd = client_open(&rig);
+	assert_int_equal(ask(fd, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", NULL, 0), 505);
+	assert_true(is_closed(fd));
+	assert_int_equal(up_conns(&up), 0);
+	(void)close(fd);
 	rig_stop(&rig);
 }
 
@@ -233,6 +298,9 @@ int main(void)
 		TEST(write_timeout__ends_a_client_that_reads_nothing),
 		TEST(response_timeout__answers_for_an_upstream_that_takes_no_body),
 		TEST(full__closes_who_is_idle_for_longest),
+		TEST(full__closes_who_is_slowest_with_a_head),
+		TEST(heads__that_are_not_whole_are_bounded_together),
+		TEST(http2__is_refused_when_it_is_switched_off),
 		TEST(set_limits__holds_for_what_comes),
 		TEST(others__are_served_beside_slow_and_idle_ones),
 		TEST(failures__are_short_and_name_their_cause),

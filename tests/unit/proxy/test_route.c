@@ -124,17 +124,17 @@ static void table_create__refuses_what_makes_no_sense(void **state)
 	struct lp_proxy_upstream no_addr = {.id = 1, .weight = 1};
 	struct lp_proxy_upstream two[] = {good, upstream(1, "127.0.0.1:2", 1)};
 	const struct lp_proxy_route routes[] = {
-		{"", "", &good, 1, NULL, NULL, LP_ROUTE_FORWARD, 0},
-		{"", "a", &good, 1, NULL, NULL, LP_ROUTE_FORWARD, 0},
-		{"", NULL, &good, 1, NULL, NULL, LP_ROUTE_FORWARD, 0},
-		{NULL, "/", &good, 1, NULL, NULL, LP_ROUTE_FORWARD, 0},
-		{"", "/", NULL, 0, NULL, NULL, LP_ROUTE_FORWARD, 0},
-		{"", "/", &no_id, 1, NULL, NULL, LP_ROUTE_FORWARD, 0},
-		{"", "/", &no_weight, 1, NULL, NULL, LP_ROUTE_FORWARD, 0},
-		{"", "/", &no_addr, 1, NULL, NULL, LP_ROUTE_FORWARD, 0},
-		{"", "/", two, 2, NULL, NULL, LP_ROUTE_FORWARD, 0},
-		{"", "/", NULL, 0, NULL, NULL, LP_ROUTE_REFUSE, 200},
-		{"", "/", NULL, 0, NULL, NULL, LP_ROUTE_KIND_COUNT_, 0},
+		{"", "", &good, 1, NULL, NULL, LP_ROUTE_FORWARD, 0, false},
+		{"", "a", &good, 1, NULL, NULL, LP_ROUTE_FORWARD, 0, false},
+		{"", NULL, &good, 1, NULL, NULL, LP_ROUTE_FORWARD, 0, false},
+		{NULL, "/", &good, 1, NULL, NULL, LP_ROUTE_FORWARD, 0, false},
+		{"", "/", NULL, 0, NULL, NULL, LP_ROUTE_FORWARD, 0, false},
+		{"", "/", &no_id, 1, NULL, NULL, LP_ROUTE_FORWARD, 0, false},
+		{"", "/", &no_weight, 1, NULL, NULL, LP_ROUTE_FORWARD, 0, false},
+		{"", "/", &no_addr, 1, NULL, NULL, LP_ROUTE_FORWARD, 0, false},
+		{"", "/", two, 2, NULL, NULL, LP_ROUTE_FORWARD, 0, false},
+		{"", "/", NULL, 0, NULL, NULL, LP_ROUTE_REFUSE, 200, false},
+		{"", "/", NULL, 0, NULL, NULL, LP_ROUTE_KIND_COUNT_, 0, false},
 	};
 	const struct lp_proxy_route twins[] = {mark("A", "/", 400), mark("a", "/", 401)};
 	struct lp_px_table *t;
@@ -155,7 +155,11 @@ static void route_pick__spreads_by_weight_without_bursts(void **state)
 					  upstream(2, "127.0.0.1:2", 1),
 					  upstream(3, "127.0.0.1:3", 1)};
 	static const uint64_t want[] = {1, 1, 2, 1, 3, 1, 1};
-	const struct lp_proxy_route route = {"", "/", ups, 3, NULL, NULL, LP_ROUTE_FORWARD, 0};
+	const struct lp_proxy_route route = {.host = "",
+					     .prefix = "/",
+					     .upstreams = ups,
+					     .n_upstreams = 3,
+					     .kind = LP_ROUTE_FORWARD};
 	struct lp_px_table *t;
 
 	(void)state;
