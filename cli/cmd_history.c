@@ -4,7 +4,9 @@
 #include "cli/number.h"
 #include "cli/observer.h"
 #include "cli/output.h"
+#include "cli/way_back.h"
 #include "common/base/lp_mem.h"
+#include "sync/digest.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -61,6 +63,15 @@ static json_t *json_paths(const struct lp_bytes *paths)
 	return list;
 }
 
+/* The name of the tree with that revision: a digest. */
+static void name_tree(const struct lp_wire_revision *w, char out[LP_DIGEST_HEX_BYTES])
+{
+	struct lp_digest root;
+
+	memcpy(root.b, w->root, sizeof(root.b));
+	lp_digest_hex(&root, out);
+}
+
 static void print_json(const struct history *h, const char *instance,
 		       const struct lp_msg_revisions *m)
 {
@@ -68,14 +79,16 @@ static void print_json(const struct history *h, const char *instance,
 
 	for (size_t i = 0; i < m->n_revisions; i++) {
 		const struct lp_wire_revision *w = &m->revisions[i];
+		char root[LP_DIGEST_HEX_BYTES];
 
+		name_tree(w, root);
 		(void)json_array_append_new(
 			list,
-			json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:b, s:o, s:o}", "revision",
+			json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:b, s:s, s:o, s:o}", "revision",
 				  (json_int_t)w->revision, "at_ms", (json_int_t)w->at_ms, "state",
 				  state_name(w->state), "files", (json_int_t)w->files, "removed",
 				  (json_int_t)w->removed, "bytes", (json_int_t)w->bytes, "kept",
-				  w->kept, "paths", json_paths(&w->paths), "error",
+				  w->kept, "root", root, "paths", json_paths(&w->paths), "error",
 				  lp_out_text(w->error.p, w->error.len)));
 	}
 	(void)lp_out_json(json_pack("{s:s, s:s, s:I, s:o}", "app", h->args->words[0], "instance",
@@ -108,17 +121,18 @@ static void print_paths(const struct lp_wire_revision *w)
 static void print_line(const struct lp_wire_revision *w, bool is_present)
 {
 	const time_t at = (time_t)(w->at_ms / 1000u);
-	char when[32] = "?", error[200];
+	char when[32] = "?", error[200], root[LP_DIGEST_HEX_BYTES];
 	struct tm tm;
 
 	if (localtime_r(&at, &tm))
 		(void)strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
-	(void)printf("%s%6llu  %s  %-7s  %llu file%s",
+	name_tree(w, root);
+	(void)printf("%s%6llu  %s  @%.*s  %-7s  %llu file%s",
 		     is_present ? "*"
 		     : w->kept  ? " "
 				: "-",
-		     (unsigned long long)w->revision, when, state_name(w->state),
-		     (unsigned long long)w->files, w->files == 1 ? "" : "s");
+		     (unsigned long long)w->revision, when, (int)LP_TREE_NAME_LEN, root,
+		     state_name(w->state), (unsigned long long)w->files, w->files == 1 ? "" : "s");
 	if (w->removed > 0)
 		(void)printf(" (%llu removed)", (unsigned long long)w->removed);
 	(void)printf(": ");
@@ -177,6 +191,7 @@ int lp_cmd_history(const struct lp_args *args)
 	const char *lines = lp_arg(args, "lines");
 	struct lp_target target;
 	struct lp_err err = {0};
+	bool interrupted = false;
 	json_t *session;
 	int missing;
 
@@ -188,13 +203,15 @@ int lp_cmd_history(const struct lp_args *args)
 	json_decref(session);
 	h.n_instances = target.n_urls;
 	h.names = lp_xcalloc(target.n_urls, sizeof(char *));
-	missing = lp_observer_run(&target, TIMEOUT_MS, &ops, NULL, &err);
+	missing = lp_observer_run(&target, TIMEOUT_MS, &ops, &interrupted, &err);
 	for (size_t i = 0; i < target.n_urls; i++)
 		free(h.names[i]);
 	free(h.names);
 	lp_target_finish(&target);
 	if (missing < 0)
 		return lp_out_fail(args->json, "%s", err.msg);
+	if (interrupted)
+		return LP_EXIT_INTERRUPTED;
 	if (missing > 0 && !h.failed)
 		return lp_out_fail(args->json, "%s: no answer within %u s", args->words[0],
 				   TIMEOUT_MS / 1000);

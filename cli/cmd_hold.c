@@ -30,33 +30,62 @@ static void name_holder(const struct lp_args *args, struct lp_buf *who)
 	(void)r;
 }
 
-/* Runs the command to its end, whatever a terminal sends to both of us. Returns its exit status as
- * shells report it. */
-static int run(const struct lp_args *args)
+static int spawn(pid_t *pid, char *const *argv, const sigset_t *mask)
 {
-	const struct sigaction ignore = {.sa_handler = SIG_IGN};
 	posix_spawnattr_t attr;
 	sigset_t defaults;
-	int e, status = 0;
-	pid_t pid;
+	int e;
 
 	(void)sigemptyset(&defaults);
 	(void)sigaddset(&defaults, SIGPIPE);
-	(void)sigaddset(&defaults, SIGINT);
-	(void)sigaddset(&defaults, SIGQUIT);
 	(void)posix_spawnattr_init(&attr);
 	(void)posix_spawnattr_setsigdefault(&attr, &defaults);
-	(void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF);
-	(void)sigaction(SIGINT, &ignore, NULL);
-	(void)sigaction(SIGQUIT, &ignore, NULL);
-	e = posix_spawnp(&pid, args->child[0], NULL, &attr, args->child, environ);
+	(void)posix_spawnattr_setsigmask(&attr, mask);
+	(void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+	e = posix_spawnp(pid, argv[0], NULL, &attr, argv, environ);
 	(void)posix_spawnattr_destroy(&attr);
+	return e;
+}
+
+/* Waits for its end. What somebody sends to this process is meant for it, too; what a terminal
+ * sends it has got by itself. */
+static int await(pid_t pid, const sigset_t *signals)
+{
+	int status = 0;
+
+	for (;;) {
+		pid_t ended = waitpid(pid, &status, WNOHANG);
+		siginfo_t info = {0};
+
+		if (ended == pid || (ended < 0 && errno != EINTR))
+			return status;
+		if (sigwaitinfo(signals, &info) > 0 && info.si_signo != SIGCHLD &&
+		    info.si_code <= 0)
+			(void)kill(pid, info.si_signo);
+	}
+}
+
+/* Runs the command to its end. Returns its exit status as shells report it. */
+static int run(const struct lp_args *args)
+{
+	static const int passed[] = {SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+	const struct sigaction usual = {.sa_handler = SIG_DFL};
+	sigset_t signals, before;
+	int e, status;
+	pid_t pid;
+
+	(void)sigemptyset(&signals);
+	for (size_t i = 0; i < LP_COUNT_OF(passed); i++)
+		(void)sigaddset(&signals, passed[i]);
+	(void)sigprocmask(SIG_BLOCK, &signals, &before);
+	/* Where its caller ignored it there would be no status. */
+	(void)sigaction(SIGCHLD, &usual, NULL);
+	e = spawn(&pid, args->child, &before);
 	if (e != 0) {
 		(void)lp_out_fail(args->json, "%s: cannot be run: %s", args->child[0], strerror(e));
 		return e == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
 	}
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
+	status = await(pid, &signals);
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 

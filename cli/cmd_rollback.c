@@ -3,14 +3,17 @@
 #include "cli/number.h"
 #include "cli/observer.h"
 #include "cli/output.h"
+#include "cli/way_back.h"
 #include "common/base/lp_mem.h"
 
 #include <string.h>
 
 #define DEFAULT_TIMEOUT_MS 60000u
+#define HISTORY_MS         5000u
 
 struct place {
 	char *name;  /* of the instance, owned */
+	uint64_t to; /* 0: the last healthy one */
 	bool rolled; /* the tree is there; the app follows */
 	uint64_t revision;
 	uint64_t files;
@@ -19,7 +22,8 @@ struct place {
 
 struct rollback {
 	const struct lp_args *args;
-	uint64_t revision; /* 0: the last healthy one */
+	struct lp_way_wanted wanted;
+	struct lp_way_place *ways; /* one an instance */
 	struct place *places;
 	bool failed;
 };
@@ -32,7 +36,7 @@ static void on_up(void *ctx, struct lp_link *link, const char *instance)
 
 	free(p->name);
 	p->name = lp_xstrdup(instance);
-	msg.u.rollback.revision = r->revision;
+	msg.u.rollback.revision = p->to;
 	if (lp_link_send(link, &msg) < 0)
 		return; /* it went down, which is reported */
 }
@@ -123,24 +127,96 @@ static int usage(const struct lp_args *args, const char *what, const char *text)
 	return LP_EXIT_USAGE;
 }
 
-static int run(struct rollback *r, const struct lp_target *target, uint32_t timeout_ms)
+/* Runs an observer. Returns the exit status; what failed has been told. */
+static int observe(struct rollback *r, const struct lp_target *target, uint32_t timeout_ms,
+		   const struct lp_observer_ops *ops)
 {
-	const struct lp_observer_ops ops = {
-		.on_up = on_up, .on_message = on_message, .on_down = on_down, .ctx = r};
+	bool interrupted = false;
 	struct lp_err err = {0};
-	int missing;
+	int missing = lp_observer_run(target, timeout_ms, ops, &interrupted, &err);
 
-	r->places = lp_xcalloc(target->n_urls, sizeof(*r->places));
-	missing = lp_observer_run(target, timeout_ms ? timeout_ms : 1, &ops, NULL, &err);
-	for (size_t i = 0; i < target->n_urls; i++)
-		free(r->places[i].name);
-	free(r->places);
 	if (missing < 0)
 		return lp_out_fail(r->args->json, "%s", err.msg);
+	if (interrupted)
+		return LP_EXIT_INTERRUPTED;
 	if (missing > 0 && !r->failed)
 		return lp_out_fail(r->args->json, "%s: not done within %u s", r->args->words[0],
 				   timeout_ms / 1000);
 	return r->failed ? LP_EXIT_FAILED : LP_EXIT_OK;
+}
+
+static void on_up_for_history(void *ctx, struct lp_link *link, const char *instance)
+{
+	struct lp_msg msg = {.kind = LP_MSG_HISTORY};
+
+	(void)ctx;
+	(void)instance;
+	msg.u.history.most = LP_WIRE_REVISIONS_MAX;
+	if (lp_link_send(link, &msg) < 0)
+		return; /* it went down, which is reported */
+}
+
+static bool on_history(void *ctx, struct lp_link *link, const struct lp_msg *msg)
+{
+	struct rollback *r = ctx;
+
+	if (msg->kind != LP_MSG_REVISIONS)
+		return false;
+	lp_way_take(&r->ways[lp_link_index(link)], &msg->u.revisions);
+	return true;
+}
+
+/* Asks all where they were, and decides where each goes. Leaves those in target that go anywhere.
+ * All have to answer: one that came back later with another tree would be the worst of all. */
+static int plan(struct rollback *r, struct lp_target *target)
+{
+	const struct lp_observer_ops ops = {
+		.on_up = on_up_for_history, .on_message = on_history, .on_down = on_down, .ctx = r};
+	struct lp_err err = {0};
+	size_t n = target->n_urls, kept = 0;
+	int status;
+
+	r->ways = lp_xcalloc(n, sizeof(*r->ways));
+	status = observe(r, target, HISTORY_MS, &ops);
+	if (status == LP_EXIT_OK && lp_way_choose(r->ways, n, &r->wanted, &err) < 0)
+		status = lp_out_fail(r->args->json, "%s: %s", r->args->words[0], err.msg);
+	for (size_t i = 0; i < n; i++) {
+		uint64_t goal = r->ways[i].goal;
+
+		lp_way_finish(&r->ways[i]);
+		if (status != LP_EXIT_OK)
+			continue;
+		if (goal == 0) {
+			free(target->urls[i]);
+			continue;
+		}
+		r->places[kept].to = goal;
+		target->urls[kept++] = target->urls[i];
+	}
+	if (status == LP_EXIT_OK)
+		target->n_urls = kept;
+	free(r->ways);
+	return status;
+}
+
+static int run(struct rollback *r, struct lp_target *target, uint32_t timeout_ms)
+{
+	const struct lp_observer_ops ops = {
+		.on_up = on_up, .on_message = on_message, .on_down = on_down, .ctx = r};
+	size_t n = target->n_urls;
+	int status = LP_EXIT_OK;
+
+	r->places = lp_xcalloc(n, sizeof(*r->places));
+	if (n > 1 || r->wanted.n_digits > 0)
+		status = plan(r, target);
+	else if (n == 1)
+		r->places[0].to = r->wanted.revision;
+	if (status == LP_EXIT_OK)
+		status = observe(r, target, timeout_ms ? timeout_ms : 1, &ops);
+	for (size_t i = 0; i < n; i++)
+		free(r->places[i].name);
+	free(r->places);
+	return status;
 }
 
 int lp_cmd_rollback(const struct lp_args *args)
@@ -155,9 +231,9 @@ int lp_cmd_rollback(const struct lp_args *args)
 
 	if (timeout && lp_parse_seconds(timeout, &timeout_ms) < 0)
 		return lp_out_misuse(args, "timeout", LP_SECONDS);
-	if (args->n_words > 1 &&
-	    (lp_parse_count(args->words[1], INT64_MAX, &r.revision) < 0 || r.revision == 0))
-		return usage(args, "number of a revision", args->words[1]);
+	if (args->n_words > 1 && lp_way_parse(&r.wanted, args->words[1]) < 0)
+		return usage(args, "number of a revision, nor the name of a tree like @1a2b3c4d",
+			     args->words[1]);
 	if (lp_observer_find(&target, &session, args->words[0], lp_arg(args, "secret-file"), &err) <
 	    0)
 		return lp_out_fail(args->json, "%s", err.msg);

@@ -41,7 +41,7 @@ static void on_signal(void *ctx, int signo)
 	if (m->stopping)
 		lp_loop_stop(m->loop);
 	else
-		lp_mirror_end(m, LP_EXIT_OK);
+		lp_mirror_end(m, lp_mirror_stays(m) ? LP_EXIT_OK : LP_EXIT_INTERRUPTED);
 }
 
 static void on_listening(void *ctx, const char *url)

@@ -50,6 +50,13 @@ void lp_mirror_tell(struct lp_mirror *m, bool at_once)
 		lp_timer_set(m->loop, &m->tell_timer, lp_now_us() + TELL_US);
 }
 
+/* Whether it is a save that failed, rather than something that happened later. */
+static bool fails_save(const struct lp_msg_failed *f)
+{
+	return !f->resync && (f->stage == LP_WIRE_STAGE_CONFIG || f->stage == LP_WIRE_STAGE_RULE ||
+			      f->stage == LP_WIRE_STAGE_START || f->stage == LP_WIRE_STAGE_HEALTH);
+}
+
 void lp_mirror_time_message(struct lp_mirror *m, const struct lp_msg *msg)
 {
 	uint64_t now_us = lp_now_us();
@@ -70,8 +77,12 @@ void lp_mirror_time_message(struct lp_mirror *m, const struct lp_msg *msg)
 		lp_timeline_step(m->timeline, msg->u.reloaded.revision, LP_SAVE_RELOADED, now_us,
 				 false);
 		break;
-	case LP_MSG_SETTLED:
 	case LP_MSG_FAILED:
+		if (fails_save(&msg->u.failed))
+			lp_timeline_fail(m->timeline, msg->u.failed.revision, now_us);
+		lp_mirror_tell(m, false);
+		break;
+	case LP_MSG_SETTLED:
 		lp_mirror_tell(m, false);
 		break;
 	default:

@@ -4,11 +4,16 @@
 #include "cli/output.h"
 #include "common/base/lp_clock.h"
 #include "common/base/lp_mem.h"
+#include "link/canary.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define PROGRESS_AFTER_US 1000000u
+
+/* What stands for itself in a JSON string. */
+static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 "
+			    "!#$%&'()*+,-./:;<=>?@[]^_`{|}~";
 
 static struct lp_index *source_index(void *ctx)
 {
@@ -31,11 +36,14 @@ static long source_read_link(void *ctx, const char *path, char *out, size_t out_
 	return lp_workspace_read_link(m->ws, path, out, out_bytes);
 }
 
-static void source_stale(void *ctx, const char *path)
+static void source_stale(void *ctx, const char *path, int cause)
 {
 	struct lp_mirror *m = ctx;
 
-	lp_workspace_resend(m->ws, path);
+	if (cause < 0)
+		lp_workspace_unread(m->ws, path, cause);
+	else
+		lp_workspace_resend(m->ws, path);
 }
 
 static uint64_t source_revision(void *ctx)
@@ -61,13 +69,17 @@ static void source_raise(void *ctx, uint64_t floor)
 	lp_changeset_unref(nothing);
 }
 
-/* instance: NULL when there is only one. */
+/* instance: NULL when there is only one. There may be a hundred thousand of them before anything is
+ * sent: they are printed together, and a path that needs no escaping is not made a JSON value. */
 static void print_change(struct lp_mirror *m, const struct lp_op *op, const char *instance)
 {
 	const char *what = op->kind == LP_OP_DELETE ? "DEL" : op->is_new ? "NEW" : "MOD";
 
 	m->differed = true;
-	if (m->json)
+	if (m->json && !instance && op->path[strspn(op->path, plain)] == '\0')
+		(void)printf("{\"event\":\"change\",\"change\":\"%s\",\"path\":\"%s\"}\n", what,
+			     op->path);
+	else if (m->json)
 		(void)lp_out_json(json_pack("{s:s, s:s, s:o, s:s*}", "event", "change", "change",
 					    what, "path", lp_out_text(op->path, strlen(op->path)),
 					    "instance", instance));
@@ -113,6 +125,7 @@ static bool on_difference(void *ctx, struct lp_link *link, const struct lp_chang
 	for (size_t i = 0; i < cs->n_ops; i++)
 		if (!cs->ops[i].is_adopted)
 			print_change(m, &cs->ops[i], lp_fleet_size(m->fleet) > 1 ? in->id : NULL);
+	(void)fflush(stdout);
 	if (!dry)
 		return true;
 	push_done(m, lp_link_index(link), LP_EXIT_OK);
@@ -134,12 +147,14 @@ static void on_up(void *ctx, struct lp_link *link, const struct lp_msg_welcome *
 	struct lp_mirror_instance *in = &m->instances[lp_link_index(link)];
 	struct lp_msg tail = {.kind = LP_MSG_TAIL};
 
+	lp_fleet_up(m->fleet, link);
 	lp_bytes_text(&welcome->instance, in->id, sizeof(in->id));
 	lp_report_connected(m->report, lp_link_index(link), in->id);
 	in->files = welcome->files;
 	in->fresh = true;
-	in->known = !lp_digest_is_none(&in->root) &&
-		    memcmp(welcome->root, in->root.b, sizeof(in->root.b)) == 0;
+	in->known = lp_link_has_led_to(link, welcome->root) ||
+		    (!lp_digest_is_none(&in->root) &&
+		     memcmp(welcome->root, in->root.b, sizeof(in->root.b)) == 0);
 	lp_mirror_tell(m, true);
 	tail.u.tail.follow = true;
 	if (lp_mirror_stays(m) && lp_link_send(link, &tail) < 0)
@@ -178,15 +193,36 @@ static void check_ready(struct lp_mirror *m)
 	free(url);
 }
 
+/* The one that was to be tried first failed: nobody else gets it. */
+static void end_trial(struct lp_mirror *m)
+{
+	lp_mirror_notice(m, "the other instances were left as they are (canary)");
+	lp_mirror_end(m, LP_EXIT_FAILED);
+}
+
+static void on_push_failed(struct lp_mirror *m, const struct lp_link *link,
+			   const struct lp_msg_failed *f)
+{
+	if (!lp_fleet_tries(m->fleet, link))
+		push_done(m, lp_link_index(link), LP_EXIT_FAILED);
+	else if (!lp_canary_undoes(f->stage)) /* otherwise it was of something before */
+		end_trial(m);
+}
+
 static void on_push_message(struct lp_mirror *m, struct lp_link *link, const struct lp_msg *msg)
 {
 	unsigned i = lp_link_index(link);
 
-	if (msg->kind == LP_MSG_SETTLED && msg->u.settled.revision >= lp_workspace_revision(m->ws))
+	if (m->instances[i].going_back) {
+		if (msg->kind == LP_MSG_ROLLED)
+			end_trial(m);
+	} else if (msg->kind == LP_MSG_SETTLED &&
+		   msg->u.settled.revision >= lp_workspace_revision(m->ws)) {
 		push_done(m, i, LP_EXIT_OK);
-	else if (msg->kind == LP_MSG_FAILED &&
-		 (!msg->u.failed.resync || lp_link_keeps_failing(link)))
-		push_done(m, i, LP_EXIT_FAILED);
+	} else if (msg->kind == LP_MSG_FAILED && msg->u.failed.stage != LP_WIRE_STAGE_LOOP &&
+		   (!msg->u.failed.resync || lp_link_keeps_failing(link))) {
+		on_push_failed(m, link, &msg->u.failed);
+	}
 }
 
 static void note_root(struct lp_mirror_instance *in, const struct lp_msg *msg)
@@ -203,7 +239,8 @@ static void on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg
 	unsigned i = lp_link_index(link);
 
 	note_root(&m->instances[i], msg);
-	lp_fleet_heard(m->fleet, link, msg);
+	if (lp_fleet_heard(m->fleet, link, msg))
+		m->instances[i].going_back = true;
 	lp_report_message(m->report, i, msg);
 	lp_mirror_time_message(m, msg);
 	lp_mirror_verify_message(m, link, msg);
@@ -239,7 +276,9 @@ static void on_lost(struct lp_mirror *m, unsigned i, const char *reason)
 	}
 	lp_report_lost(m->report, i, reason);
 	lp_mirror_tell(m, false);
-	if (m->mode == LP_MIRROR_PUSH)
+	if (m->mode == LP_MIRROR_PUSH && m->instances[i].going_back)
+		end_trial(m);
+	else if (m->mode == LP_MIRROR_PUSH)
 		push_done(m, i, LP_EXIT_FAILED);
 	if (push)
 		return;
@@ -292,7 +331,8 @@ static int connect_all(struct lp_mirror *m, bool take_over, struct lp_err *err)
 		.n_urls = m->target.n_urls,
 		.rate_bytes_per_s = m->rate,
 		.compress_auto = m->target.compress == LP_COMPRESS_AUTO,
-		.canary = m->conf.canary && lp_mirror_stays(m),
+		.canary = m->conf.canary && (lp_mirror_stays(m) || (m->mode == LP_MIRROR_PUSH &&
+								    !lp_arg(m->args, "dry-run"))),
 	};
 	const struct lp_link_ops ops = {
 		.on_up = on_up,

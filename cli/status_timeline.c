@@ -35,6 +35,7 @@ static void print_save(const json_t *save)
 {
 	json_int_t files = json_integer_value(json_object_get(save, "files"));
 	LP_AUTO_FREE char *path = lp_out_printable(lp_json_text(save, "path"));
+	const json_t *failed = json_object_get(save, "failed_ms");
 	char key[32];
 
 	(void)printf("#%-9lld", (long long)json_integer_value(json_object_get(save, "revision")));
@@ -46,6 +47,8 @@ static void print_save(const json_t *save)
 	(void)printf("  %s", path);
 	if (files > 1)
 		(void)printf(" and %lld more", (long long)files - 1);
+	if (json_is_number(failed))
+		(void)printf(" (failed after %.0f)", json_number_value(failed));
 	(void)printf("\n");
 }
 

@@ -11,7 +11,8 @@
 struct save {
 	uint64_t revision; /* 0: none */
 	uint64_t at_us[LP_SAVE_STEP_COUNT_];
-	char *path; /* owned */
+	uint64_t failed_us; /* 0: it did not */
+	char *path;         /* owned */
 	size_t files;
 };
 
@@ -65,7 +66,7 @@ void lp_timeline_step(struct lp_timeline *t, uint64_t revision, enum lp_step_of_
 		struct save *s = &t->saves[i];
 		bool served = s->at_us[LP_SAVE_SERVED] > 0;
 
-		if (s->revision == 0 || s->revision > revision ||
+		if (s->revision == 0 || s->revision > revision || s->failed_us > 0 ||
 		    (s->revision < revision && (!upto || (served && step != LP_SAVE_RELOADED))))
 			continue;
 		/* What comes late belongs to something else: a restart that somebody asked for. */
@@ -76,17 +77,37 @@ void lp_timeline_step(struct lp_timeline *t, uint64_t revision, enum lp_step_of_
 			continue;
 		if (at_us > s->at_us[step])
 			s->at_us[step] = at_us;
+		/* The instance may be at work before this process comes to note that all is sent.
+		 */
+		if (step == LP_SAVE_RESTARTED && s->at_us[step] < s->at_us[LP_SAVE_SENT])
+			s->at_us[step] = s->at_us[LP_SAVE_SENT];
 	}
 }
 
-/* Since it was written; -1: the step was not there. */
+void lp_timeline_fail(struct lp_timeline *t, uint64_t revision, uint64_t at_us)
+{
+	for (size_t i = 0; i < LP_TIMELINE_SAVES; i++) {
+		struct save *s = &t->saves[i];
+
+		if (s->revision > 0 && s->revision <= revision && s->failed_us == 0 &&
+		    s->at_us[LP_SAVE_SERVED] == 0)
+			s->failed_us = at_us;
+	}
+}
+
+/* Since it was written; -1: it never was. */
+static double after_ms(const struct save *s, uint64_t at_us)
+{
+	uint64_t written_us = s->at_us[LP_SAVE_WRITTEN];
+
+	if (at_us == 0)
+		return -1;
+	return at_us <= written_us ? 0 : (double)(at_us - written_us) / 1000;
+}
+
 static double since_ms(const struct save *s, enum lp_step_of_save step)
 {
-	if (s->at_us[step] == 0)
-		return -1;
-	return s->at_us[step] <= s->at_us[LP_SAVE_WRITTEN]
-		       ? 0
-		       : (double)(s->at_us[step] - s->at_us[LP_SAVE_WRITTEN]) / 1000;
+	return after_ms(s, s->at_us[step]);
 }
 
 static int by_size(const void *a, const void *b)
@@ -137,6 +158,8 @@ static json_t *save_of(const struct save *s)
 		if (ms >= 0)
 			(void)json_object_set_new(o, key, json_real(ms));
 	}
+	if (s->failed_us > 0)
+		(void)json_object_set_new(o, "failed_ms", json_real(after_ms(s, s->failed_us)));
 	return o;
 }
 

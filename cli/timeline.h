@@ -41,7 +41,11 @@ void lp_timeline_add(struct lp_timeline *t, uint64_t revision, uint64_t written_
 void lp_timeline_step(struct lp_timeline *t, uint64_t revision, enum lp_step_of_save step,
 		      uint64_t at_us, bool upto);
 
-/* {"saves":[{"revision":…,"path":…,"files":…,"read_ms":…,…}],"percentiles":{"read":{"p50":…,"p90":…,
+/* That revision failed at at_us, and with it all before it that are not served. What serves later
+ * is something else: they get no further step. */
+void lp_timeline_fail(struct lp_timeline *t, uint64_t revision, uint64_t at_us);
+
+/* {"saves":[{"revision":…,"path":…,"files":…,"read_ms":…,…,"failed_ms":…}],"percentiles":{"read":{"p50":…,"p90":…,
  * "p99":…,"n":…},…}}, oldest first, times since it was written. A new reference. */
 struct json_t *lp_timeline_json(const struct lp_timeline *t);
 

@@ -198,7 +198,6 @@ static void on_verdict(struct lp_health *health, bool healthy, const char *why)
 	if (gen->phase != LP_GEN_STARTING)
 		return;
 	if (healthy) {
-		gen->healthy_us = lp_now_us();
 		lp_sup_on_healthy(gen->sup, gen);
 		return;
 	}

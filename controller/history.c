@@ -7,13 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* is: with its data in bytes. */
 struct piece {
 	struct piece *older;
 	struct piece *newer;
-	uint64_t generation;
-	uint64_t stream;
-	size_t len;
-	char data[];
+	struct lp_output is;
+	char bytes[];
 };
 
 struct lp_history {
@@ -32,13 +31,13 @@ static void drop_oldest(struct lp_history *h)
 {
 	struct piece *p = h->oldest;
 
-	h->torn = p->data[p->len - 1] != '\n';
+	h->torn = p->bytes[p->is.len - 1] != '\n';
 	h->oldest = p->newer;
 	if (h->oldest)
 		h->oldest->older = NULL;
 	else
 		h->newest = NULL;
-	h->bytes -= p->len + sizeof(*p);
+	h->bytes -= p->is.len + sizeof(*p);
 	free(p);
 }
 
@@ -51,9 +50,10 @@ void lp_history_destroy(struct lp_history *h)
 	free(h);
 }
 
-void lp_history_add(struct lp_history *h, uint64_t generation, uint64_t stream, const char *data,
-		    size_t len)
+void lp_history_add(struct lp_history *h, const struct lp_output *piece)
 {
+	const char *data = piece->data;
+	size_t len = piece->len;
 	struct piece *p;
 
 	if (len == 0)
@@ -68,10 +68,10 @@ void lp_history_add(struct lp_history *h, uint64_t generation, uint64_t stream, 
 		len -= cut;
 	}
 	p = lp_xcalloc(1, sizeof(*p) + len);
-	p->generation = generation;
-	p->stream = stream;
-	p->len = len;
-	memcpy(p->data, data, len);
+	p->is = *piece;
+	p->is.data = p->bytes;
+	p->is.len = len;
+	memcpy(p->bytes, data, len);
 	p->older = h->newest;
 	if (h->newest)
 		h->newest->newer = p;
@@ -90,8 +90,8 @@ static const struct piece *find_start(const struct lp_history *h, uint64_t lines
 	uint64_t ends = 0;
 
 	for (const struct piece *p = h->newest; p; p = p->older) {
-		for (size_t i = p->len; i-- > 0;) {
-			if (p->data[i] != '\n' || (p == h->newest && i == p->len - 1))
+		for (size_t i = p->is.len; i-- > 0;) {
+			if (p->bytes[i] != '\n' || (p == h->newest && i == p->is.len - 1))
 				continue;
 			if (++ends == lines) {
 				*at = i + 1;
@@ -107,20 +107,17 @@ static const struct piece *find_start(const struct lp_history *h, uint64_t lines
 static const struct piece *next_line(const struct piece *p, size_t *at)
 {
 	for (; p; p = p->newer, *at = 0) {
-		const char *end = memchr(p->data + *at, '\n', p->len - *at);
+		const char *end = memchr(p->bytes + *at, '\n', p->is.len - *at);
 
 		if (!end)
 			continue;
-		*at = (size_t)(end - p->data) + 1;
+		*at = (size_t)(end - p->bytes) + 1;
 		return p;
 	}
 	return NULL;
 }
 
-void lp_history_last(const struct lp_history *h, uint64_t lines,
-		     void (*each)(void *ctx, uint64_t generation, uint64_t stream, const char *data,
-				  size_t len),
-		     void *ctx)
+void lp_history_last(const struct lp_history *h, uint64_t lines, lp_output_fn *each, void *ctx)
 {
 	const struct piece *p;
 	size_t at;
@@ -130,7 +127,12 @@ void lp_history_last(const struct lp_history *h, uint64_t lines,
 	p = find_start(h, lines, &at);
 	if (p == h->oldest && at == 0 && h->torn)
 		p = next_line(p, &at);
-	for (; p; p = p->newer, at = 0)
-		if (p->len > at)
-			each(ctx, p->generation, p->stream, p->data + at, p->len - at);
+	for (; p; p = p->newer, at = 0) {
+		struct lp_output rest = p->is;
+
+		rest.data += at;
+		rest.len -= at;
+		if (rest.len > 0)
+			each(ctx, &rest);
+	}
 }

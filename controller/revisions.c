@@ -287,6 +287,7 @@ void lp_revisions_applied(struct lp_revisions *h, const struct lp_applied *a, ui
 	r->wire.files += a->n_paths;
 	r->wire.removed += a->removed;
 	r->wire.bytes += a->bytes;
+	memcpy(r->wire.root, a->root.b, sizeof(r->wire.root));
 	add_paths(r, a);
 	save(h, r);
 }

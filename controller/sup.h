@@ -76,26 +76,41 @@ struct lp_stray {
 };
 
 #define LP_LOOP_STARTS 5 /* so many within 10 s are a loop */
+#define LP_LOOP_TRIAL  3 /* changes after which a start is on trial */
 
 #define LP_LOOP_SUSPECTS 16
 
-/* Whether the app restarts itself, see sup_loop.c. suspects: paths that changed during starts which
- * they had asked for, and how often; of a known loop, those that make it. known: that much is sure;
- * untold: and nobody was told yet. passed_over: some change was, during this start. tried: the app
- * was started again for that. */
+/* Whether the app restarts itself, see sup_loop.c. suspects: paths that changed after starts which
+ * they had asked for, and how often; known: the app, or a command, writes that one. times_us: of
+ * the newest such changes. in_row: how many there were, none long after the one before; during: of
+ * them the last ones that came while a start was under way; due: so many in a row, and a start is
+ * on trial; 0: LP_LOOP_TRIAL. tries: the generation that is. known: one of the suspects is; untold:
+ * and nobody was told yet; comes_late: it changes when a start is up, too. passed_over: some change
+ * was, during this start. tried: the app was started again for that. up_us: a start came to its
+ * end; last_us: something was passed over. */
 struct lp_sup_loop {
 	struct lp_suspect {
 		char *path; /* owned */
 		unsigned hits;
+		bool known;
 	} suspects[LP_LOOP_SUSPECTS];
 	size_t n_suspects;
 	uint64_t times_us[LP_LOOP_STARTS];
 	size_t n;
+	unsigned in_row;
+	unsigned during;
+	unsigned due;
+	uint64_t tries;
+	uint64_t up_us;
+	uint64_t last_us;
 	bool known;
 	bool untold;
+	bool comes_late;
 	bool passed_over;
 	bool tried;
-	struct lp_timer quiet;
+	struct lp_timer quiet; /* for what was passed over the app is started once more */
+	struct lp_timer still; /* the suspicion ends when nothing came since the start */
+	struct lp_timer trial;
 };
 
 struct lp_sup {
@@ -119,14 +134,16 @@ struct lp_sup {
 	uint64_t backoff_ms; /* the next wait; 0 for the first one */
 
 	struct lp_sup_loop loop;
-	struct lp_path_set cause; /* what changed since it last settled, the first ones */
-	char *last_path;          /* owned; the first that changed last, or NULL */
+	struct lp_path_set cause;        /* what the last start is for, the first ones */
+	struct lp_path_set cause_before; /* and the one before, from when it had settled */
+	char *last_path;                 /* owned; the first that changed last, or NULL */
 	size_t n_last_paths;
 	uint64_t failed_us; /* when a start failed last */
 
-	bool asked;     /* a settled message is owed */
-	bool triggered; /* the pump has a call to look at */
-	bool blocked;   /* the last try failed: wait for a call */
+	bool cause_settled; /* the next cause is of another start */
+	bool asked;         /* a settled message is owed */
+	bool triggered;     /* the pump has a call to look at */
+	bool blocked;       /* the last try failed: wait for a call */
 	bool recovering;
 	bool waiting; /* START_ALONE waits for others to be gone */
 	bool stop_asked;
@@ -156,13 +173,17 @@ void lp_sup_bury(struct lp_sup *sup, struct lp_proc *proc);
 void lp_sup_again(struct lp_sup *sup, const char *const *paths, size_t n);
 
 /* sup_loop.c. passes_over: whether a change is the app's own and asks for nothing. cause: it asks
- * for something. up: a start came to its end. tell: reports a loop that was found. forget: all of
- * it. */
+ * for something. tries: whether a generation that is healthy has to wait; lp_sup_serve follows,
+ * soon after hurry. up: a start came to its end. tell: reports a loop that was found. forget: all
+ * of it. finish: for lp_sup_destroy. */
 bool lp_loop_passes_over(struct lp_sup *sup, const char *const *paths, size_t n);
 void lp_loop_cause(struct lp_sup *sup, const char *const *paths, size_t n);
+bool lp_loop_tries(struct lp_sup *sup, const struct lp_gen *gen);
+void lp_loop_hurry(struct lp_sup *sup);
 void lp_loop_up(struct lp_sup *sup);
 void lp_loop_tell(struct lp_sup *sup);
 void lp_loop_forget(struct lp_sup *sup);
+void lp_loop_finish(struct lp_sup *sup);
 
 /* sup_act.c: does what the table says about the event. reason: for the door when it refuses. */
 void lp_sup_fire(struct lp_sup *sup, enum lp_sup_event event, const char *reason);
@@ -176,8 +197,9 @@ void lp_sup_try_alone(struct lp_sup *sup);
 /* sup_act.c: something under way failed: steps back and reports it. The work stays owed. */
 void lp_sup_fault(struct lp_sup *sup, const struct lp_sup_failure *failure);
 
-/* sup_act.c: what generations report. */
+/* sup_act.c: what generations report. serve: the next one takes over. */
 void lp_sup_on_healthy(struct lp_sup *sup, struct lp_gen *gen);
+void lp_sup_serve(struct lp_sup *sup, struct lp_gen *gen);
 void lp_sup_on_crash(struct lp_sup *sup, struct lp_gen *gen, int status);
 
 /* sup_act.c: ends everything; the pump sees when nothing is left. */

@@ -169,6 +169,13 @@ void lp_sup_fault(struct lp_sup *sup, const struct lp_sup_failure *failure)
 
 void lp_sup_on_healthy(struct lp_sup *sup, struct lp_gen *gen)
 {
+	if (!lp_loop_tries(sup, gen))
+		lp_sup_serve(sup, gen);
+}
+
+void lp_sup_serve(struct lp_sup *sup, struct lp_gen *gen)
+{
+	gen->healthy_us = lp_now_us();
 	lp_sup_fire(sup, LP_EV_HEALTHY, NULL);
 	sup->recovering = false;
 	lp_loop_up(sup);
@@ -198,6 +205,7 @@ void lp_sup_on_crash(struct lp_sup *sup, struct lp_gen *gen, int status)
 		sup->backoff_ms = 0;
 	sup->serving = NULL;
 	lp_sup_fire(sup, LP_EV_EXITED, NULL);
+	lp_loop_hurry(sup); /* nothing serves meanwhile */
 	report(sup, &failure);
 }
 

@@ -81,7 +81,7 @@ static void settle(struct lp_sup *sup)
 	if (!sup->asked || sup->run || sup->next || sup->waiting || lp_work_pending(&sup->work))
 		return;
 	sup->asked = false;
-	lp_path_set_finish(&sup->cause);
+	sup->cause_settled = true;
 	sup->settled = sup->revision;
 	sup->opts.ops.on_settled(sup->opts.ctx, sup->settled);
 }
@@ -221,18 +221,23 @@ void lp_sup_start(struct lp_sup *sup, uint64_t revision)
 		note(sup, revision);
 }
 
-void lp_sup_applied(struct lp_sup *sup, uint64_t revision, const char *const *paths, size_t n)
+bool lp_sup_applied(struct lp_sup *sup, uint64_t revision, const char *const *paths, size_t n)
 {
 	if (sup->stop_asked)
-		return;
+		return true;
 	if (lp_loop_passes_over(sup, paths, n)) {
 		if (revision > sup->revision)
 			sup->revision = revision;
-		return;
+		/* It settles with what is under way, or at once. */
+		sup->asked_us = sup->asked ? sup->asked_us : lp_now_us();
+		sup->asked = true;
+		lp_sup_wake(sup);
+		return false;
 	}
 	lp_loop_cause(sup, paths, n);
 	lp_work_add(&sup->work, sup->rules, paths, n);
 	note(sup, revision);
+	return true;
 }
 
 void lp_sup_again(struct lp_sup *sup, const char *const *paths, size_t n)
@@ -260,6 +265,7 @@ void lp_sup_rolled(struct lp_sup *sup, uint64_t revision, const char *const *pat
 	sup->revision = revision;
 	lp_loop_forget(sup);
 	lp_path_set_finish(&sup->cause);
+	lp_path_set_finish(&sup->cause_before);
 	lp_loop_cause(sup, paths, n);
 	note(sup, revision);
 }
@@ -325,8 +331,9 @@ void lp_sup_destroy(struct lp_sup *sup)
 	(void)release_all(&sup->dead);
 	lp_sup_kill_strays(sup);
 	lp_timer_clear(&sup->sweep);
-	lp_loop_forget(sup);
+	lp_loop_finish(sup);
 	lp_path_set_finish(&sup->cause);
+	lp_path_set_finish(&sup->cause_before);
 	free(sup->last_path);
 	lp_work_finish(&sup->work);
 	lp_ruleset_destroy(sup->rules);

@@ -2,8 +2,15 @@
 hand, the history, and an app that restarts itself."""
 
 import json
+import os
+import re
 import signal
+import socket
+import subprocess
+import time
 import unittest
+import urllib.error
+import urllib.request
 
 import livepush_e2e as e2e
 
@@ -87,8 +94,11 @@ class Keep(Placed):
         before = e2e.body_of(self.url)
         since = self.watch.mark()
         e2e.write(self.source / "app.py", "\n".join(f'print("line {n}")' for n in range(80)) +
-                  BROKEN)
+                  "\nimport time\nprint('failing at', time.time(), flush=True)\n" + BROKEN)
         failed = self.watch.wait_event("failed", since)
+        told = time.time()
+        failing, = re.findall(r"failing at ([0-9.]+)", failed["excerpt"])
+        self.assertLess(told - float(failing), e2e.SLOWDOWN)
         self.assertEqual((failed["stage"], failed["path"], failed["files"]),
                          ("start", "app.py", 1))
         self.assertIn("exited with status 1", failed["error"])
@@ -108,6 +118,14 @@ class Keep(Placed):
         e2e.write(self.source / "app.py", APP)
         e2e.wait_for(lambda: self.states()[-1] == "healthy", what="the repair")
         self.assertNotIn("failed", self.status())
+        # It was never served; its repair was.
+        name = f"ws://127.0.0.1:{self.relay.port}"
+        self.succeed("flush", name)
+        timeline = json.loads(self.succeed("status", "--timeline", "--json", name).stdout)
+        self.assertEqual([("failed_ms" in save, "served_ms" in save)
+                          for save in timeline["saves"]], [(True, False), (False, True)], timeline)
+        self.assertRegex(self.succeed("status", "--timeline", name).stdout,
+                         r"app\.py \(failed after \d+\)")
 
     def test_the_first_words_of_a_person_who_looks(self):
         self.save("one", "two")
@@ -255,6 +273,127 @@ class StopStart(Placed):
         self.assertIn("one", e2e.body_of(self.url))
 
 
+class Interrupted(e2e.Case):
+    def test_is_told_neither_as_a_timeout_nor_as_a_success(self):
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            silent.settimeout(e2e.PATIENCE)
+            for command in ("history", "rollback", "restart"):
+                program = self.start(e2e.LIVEPUSH, command,
+                                     f"ws://127.0.0.1:{silent.getsockname()[1]}",
+                                     env={"LIVEPUSH_SECRET": e2e.SECRET})
+                connection, _ = silent.accept()
+                with connection:
+                    program.interrupt()
+                    self.assertEqual(program.process.wait(e2e.PATIENCE), 130, program.describe())
+                self.assertEqual(program.errors, [])
+            # Nor is a push that came nowhere a success.
+            program = self.start(e2e.LIVEPUSH, "push", self.workspace({"a": "1"}),
+                                 f"ws://127.0.0.1:{silent.getsockname()[1]}",
+                                 env={"LIVEPUSH_SECRET": e2e.SECRET})
+            connection, _ = silent.accept()
+            with connection:
+                program.interrupt()
+                self.assertEqual(program.process.wait(e2e.PATIENCE), 130, program.describe())
+
+
+class Waits(e2e.Case):
+    """One start at a time, and requests that wait for it."""
+
+    def test_requests_wait_so_long_and_then_are_told(self):
+        lock = self.dir / "lock"
+        # It will not run beside another, and takes its time to end.
+        exclusive = ("import fcntl, time, signal\n"
+                     f"lock = open({str(lock)!r}, 'w')\n"
+                     "fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n")
+        tree = self.dir / "tree"
+        tree.mkdir()
+        source = self.workspace({
+            "app.py": exclusive + APP,
+            "livepush.yml": CONFIG + "restart:\n  strategy: stop-start\n  hold: 400ms\n"
+                            "  grace: 600ms\n"})
+        _, port = self.controller(tree)
+        watch = self.mirror(source, port)
+        url = f"http://127.0.0.1:{port}"
+        self.assertIn("one", e2e.body_of(url))
+        # The next one runs alone, too: the lock is free.
+        since = watch.mark()
+        e2e.write(source / "app.py", exclusive + APP.replace('"one"', '"two"'))
+        watch.wait_event("restarted", since)
+        self.assertIn("two", e2e.body_of(url))
+        # One that ignores SIGTERM is killed after its grace.
+        since = watch.mark()
+        e2e.write(source / "app.py", exclusive + APP.replace(
+            "lambda *_: sys.exit(0)", "signal.SIG_IGN").replace('"one"', '"three"'))
+        watch.wait_event("restarted", since)
+        since = watch.mark()
+        go_on = self.dir / "go"
+        slow = (f"import os, time\nwhile not os.path.exists({str(go_on)!r}): time.sleep(0.01)\n")
+        e2e.write(source / "app.py", exclusive + slow + APP.replace('"one"', '"four"'))
+        watch.wait_event("log", since, match=lambda e: "was killed" in e["line"])
+        began = time.monotonic()
+        with self.assertRaises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(url, timeout=e2e.PATIENCE)
+        self.assertEqual(refused.exception.code, 503)
+        self.assertGreater(int(refused.exception.headers["Retry-After"]), 0)
+        refused.exception.close()
+        self.assertGreaterEqual(time.monotonic() - began, 0.3)
+        go_on.touch()
+        watch.wait_event("restarted", since)
+        self.assertIn("four", e2e.body_of(url))
+
+
+class Output(e2e.Case):
+    """What the app writes, where whoever runs the controller looks for it."""
+
+    APP = ("import sys\nsys.stderr.write('to the error output\\n')\n"
+           "sys.stdout.buffer.write(b'\\xff\\x00 as it is\\n')\nsys.stdout.flush()\n")
+
+    def run_app(self, *options, app=""):
+        tree = self.dir / "tree"
+        tree.mkdir()
+        e2e.write(tree / "app.py", self.APP + app + APP)
+        program, port = self.controller(tree, "python3", "app.py", options=options)
+        url = f"http://127.0.0.1:{port}"
+        e2e.wait_for(lambda: "one" in (e2e.body_of(url) or ""), what="the app")
+        return program, url
+
+    def test_it_is_on_the_controllers_standard_output(self):
+        program, _ = self.run_app()
+        e2e.wait_for(lambda: "starting one" in program.lines, what="the app's line")
+        self.assertIn("\ufffd\0 as it is", program.lines)
+        self.assertIn("to the error output", program.lines)
+        self.assertEqual(json.loads(program.lines[0])["event"], "listening")
+
+    def test_it_is_not_when_nobody_wants_it(self):
+        program, _ = self.run_app("--quiet")
+        logs = self.livepush("logs", f"ws://127.0.0.1:{program.events[0]['address'][10:]}",
+                             env={"LIVEPUSH_SECRET": e2e.SECRET})
+        self.assertIn("starting one", logs.stdout)
+        program.stop()
+        self.assertEqual(len(program.lines), 1)
+
+    def test_nobody_who_does_not_read_it_holds_anything_up(self):
+        tree = self.dir / "tree"
+        tree.mkdir()
+        e2e.write(tree / "app.py",
+                  "import sys\nfor n in range(100000): print('line', n)\n"
+                  "sys.stdout.flush()\n" + APP)
+        address = f"127.0.0.1:{e2e.free_port()}"
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        process = subprocess.Popen([e2e.CONTROLLER, "--tree", tree, "--listen", address, "--",
+                                    "python3", "app.py"], stdout=writer,
+                                   stderr=subprocess.PIPE, env={**self.env,
+                                                                "LIVEPUSH_SECRET": e2e.SECRET})
+        os.close(writer)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.addCleanup(process.stderr.close)
+        e2e.wait_for(lambda: "one" in (e2e.body_of(f"http://{address}") or ""), what="the app")
+        process.terminate()
+        self.assertEqual(process.wait(e2e.PATIENCE), 0)
+
+
 class HealthCommand(e2e.Case):
     def test_it_has_to_be_good_so_many_times_in_a_row(self):
         runs = self.dir / "runs"
@@ -276,6 +415,21 @@ class HealthCommand(e2e.Case):
         port, generation = lines[-1].split()
         self.assertEqual(generation, "1")
         self.assertGreater(int(port), 0)
+        # A start that serves is asked no more: what gets bad later is left to the app.
+        gate.unlink()
+        url = program.wait_event("ready")["url"]
+        e2e.wait_for(lambda: e2e.body_of(url), what="the app, which the command knows nothing of")
+        for _ in range(20):
+            self.assertIn("one", e2e.body_of(url))
+            self.succeed("flush", "app")
+        self.assertEqual(runs.read_text().splitlines(), lines)
+        # The next start is asked again, and does not take over.
+        since = program.mark()
+        e2e.write(source / "livepush.yml", (source / "livepush.yml").read_text() +
+                  "  timeout: 1s\n")
+        failed = program.wait_event("failed", since)
+        self.assertEqual(failed["stage"], "health")
+        self.assertIn("one", e2e.body_of(url))
 
     def test_what_it_writes_is_the_reason(self):
         source = self.workspace({
@@ -300,9 +454,9 @@ class HealthCommand(e2e.Case):
 
 
 class Canary(e2e.Case):
-    def fleet(self, count):
-        """Starts instances of the app "shop" and a session for them: the trees, the controllers and
-        their ports, the workspace, the session."""
+    def place(self, count):
+        """Starts instances of the app "shop": the trees, the controllers and their ports, and a
+        workspace for them."""
         trees = [self.dir / f"tree{number}" for number in range(count)]
         for tree in trees:
             tree.mkdir()
@@ -312,10 +466,28 @@ class Canary(e2e.Case):
             "app.py": APP,
             "livepush.yml": CONFIG + "canary: true\ntargets:\n  shop:\n    secret_env: SHOP\n"
                             f"    urls:\n{urls}"})
-        watch = self.start(e2e.LIVEPUSH, "watch", "--json", source, "shop",
-                           env={"SHOP": e2e.SECRET}, cwd=source)
+        return trees, programs, source
+
+    def session_of(self, source):
+        return self.start(e2e.LIVEPUSH, "watch", "--json", source, "shop",
+                          env={"SHOP": e2e.SECRET}, cwd=source)
+
+    def fleet(self, count):
+        """The same and a session for them."""
+        trees, programs, source = self.place(count)
+        watch = self.session_of(source)
         watch.wait_event("ready")
         return trees, programs, source, watch
+
+    def push(self, source, *args):
+        done = self.livepush("push", "--json", *args, source, "shop", env={"SHOP": e2e.SECRET},
+                             cwd=source)
+        return done, [json.loads(line) for line in done.stdout.splitlines()]
+
+    def histories(self, source):
+        done = self.livepush("history", "--json", "shop", env={"SHOP": e2e.SECRET}, cwd=source)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return [json.loads(line)["revisions"] for line in done.stdout.splitlines()]
 
     @staticmethod
     def serve(programs, version):
@@ -379,6 +551,92 @@ class Canary(e2e.Case):
         for tree in trees:
             e2e.wait_equal(source, tree, leave_out={".livepush"})
 
+    def test_a_push_is_tried_on_one_first(self):
+        trees, programs, source = self.place(3)
+        done, events = self.push(source)
+        self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
+        self.assertTrue(self.serve(programs, "one"))
+        applied = [e["event"] for e in events if e["event"] in ("applied", "restarted")]
+        self.assertEqual(applied[:2], ["applied", "restarted"])
+        first = next(e["instance"] for e in events if e["event"] == "restarted")
+        # The same once more changes nothing, and takes no number.
+        before = self.histories(source)
+        numbers = [e["revision"] for e in events if e["event"] == "pushed"]
+        done, events = self.push(source)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([e["revision"] for e in events if e["event"] == "pushed"], numbers)
+        self.assertEqual(self.histories(source), before)
+        # One that fails reaches one alone, and leaves it.
+        e2e.write(source / "app.py", BROKEN)
+        done, events = self.push(source)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn("the other instances were left as they are",
+                      "".join(e["text"] for e in events if e["event"] == "notice"))
+        self.assertEqual({e["instance"] for e in events
+                          if e["event"] in ("applied", "failed", "rolled")},
+                         {next(e["instance"] for e in events if e["event"] == "failed")})
+        self.assertIn("rolled", [e["event"] for e in events])
+        for tree in trees:
+            self.assertEqual((tree / "app.py").read_text(), APP)
+        self.assertTrue(self.serve(programs, "one"))
+        # What would be done is told of all of them.
+        e2e.write(source / "app.py", APP.replace('"one"', '"two"'))
+        done, events = self.push(source, "--dry-run")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([e["path"] for e in events if e["event"] == "change"], ["app.py"] * 3)
+        self.assertTrue(self.serve(programs, "one"))
+        self.assertIn(first, {e["instance"] for e in events if e["event"] == "change"})
+
+    def test_the_start_of_a_session_is_tried_on_the_first_that_is_there(self):
+        trees, programs, source = self.place(3)
+        first, port = programs[0]
+        first.stop(signal.SIGKILL)
+        e2e.write(source / "app.py", BROKEN)
+        watch = self.session_of(source)
+        failed = watch.wait_event("failed")
+        # The first of the list comes late. What failed elsewhere is not for it, either.
+        programs[0] = self.controller(trees[0], port=port)
+        watch.wait_event("state", match=lambda e: e["state"] == "connected" and
+                         e["instance"] != failed["instance"])
+        self.refused("flush", "shop", saying=["exited with status 1"])
+        self.assertEqual({e["instance"] for e in watch.events if e["event"] == "applied"},
+                         {failed["instance"]})
+        since = watch.mark()
+        e2e.write(source / "app.py", APP)
+        e2e.wait_for(lambda: self.serve(programs, "one"), what="the repair on all")
+        self.succeed("flush", "shop")
+        applied = [e["instance"] for e in watch.events[since:]
+                   if e["event"] in ("applied", "restarted")]
+        self.assertEqual(applied[0], applied[1])
+        self.assertEqual(len(set(applied)), 3)
+
+    def test_numbers_that_differ_lead_to_the_same_tree(self):
+        trees, programs, source, watch = self.fleet(2)
+        e2e.wait_for(lambda: self.serve(programs, "one"), what="the first version on both")
+        since = watch.mark()
+        # The first one has one more than the other.
+        e2e.write(source / "app.py", BROKEN)
+        watch.wait_event("rolled", since)
+        for version in ("two", "three"):
+            e2e.write(source / "app.py", APP.replace('"one"', f'"{version}"'))
+            e2e.wait_for(lambda: self.serve(programs, version), what=version)
+            self.succeed("flush", "shop", cwd=source)
+        histories = [[r for r in history if r["state"] != "undone"]
+                     for history in self.histories(source)]
+        self.assertEqual([r["root"] for r in histories[0]], [r["root"] for r in histories[1]])
+        name = "@" + histories[0][0]["root"][:8]
+        text = self.succeed("history", "shop", env={"SHOP": e2e.SECRET}, cwd=source).stdout
+        self.assertEqual(text.count(name), 2, text)
+        environment = {"env": {"SHOP": e2e.SECRET}, "cwd": source}
+        self.succeed("rollback", "shop", **environment)
+        e2e.wait_for(lambda: self.serve(programs, "two"), what="the second version")
+        self.succeed("rollback", "shop", name, **environment)
+        e2e.wait_for(lambda: self.serve(programs, "one"), what="the first version")
+        self.refused("rollback", "shop", name, saying=["what the trees hold"], **environment)
+        self.refused("rollback", "shop", "@ffffffff", saying=["not known"], **environment)
+        for tree in trees:
+            self.assertIn('"one"', (tree / "app.py").read_text())
+
     def test_one_that_dies_in_the_middle_holds_up_nobody(self):
         trees, programs, source, watch = self.fleet(2)
         for tree in trees:
@@ -418,6 +676,47 @@ class Loop(e2e.Case):
         program.wait_event("restarted", since)
         self.succeed("flush", "app")
         e2e.wait_for(lambda: "two" in (e2e.body_of(url) or ""), what="the second version")
+
+    def test_one_that_writes_after_it_is_healthy_does_not_either(self):
+        source = self.workspace({"app.py": "", "stamp.txt": "0", "livepush.yml": CONFIG})
+        writes = ("import threading, time\n"
+                  "def later():\n"
+                  "    time.sleep(1)\n"
+                  f"    open({str(source / 'stamp.txt')!r}, 'w').write(str(time.time()))\n"
+                  "threading.Thread(target=later, daemon=True).start()\n")
+        program, url = self.session("watch", source, "app")
+        since = program.mark()
+        e2e.write(source / "app.py", writes + APP)
+        loop = program.wait_event("failed", since, match=lambda e: e["stage"] == "loop")
+        self.assertEqual(loop["path"], "stamp.txt")
+        self.assertIn("no rule names it", loop["error"])
+        self.assertIn("'/stamp.txt' into 'ignore'", loop["error"])
+        told = [e["event"] for e in program.events[since:] if e["event"] in ("restarted", "failed")]
+        self.assertLessEqual(told[:told.index("failed")].count("restarted"), 6)
+        self.succeed("flush", "app")
+        restarts = sum(e["event"] == "restarted" for e in program.events)
+        self.assertIn("one", e2e.body_of(url))
+        # What the app writes goes on to be mirrored, and starts nothing.
+        e2e.write(source / "stamp.txt", "once more")
+        self.succeed("flush", "app")
+        self.assertEqual(sum(e["event"] == "restarted" for e in program.events), restarts)
+        # Anything else that is saved does, once.
+        since = program.mark()
+        e2e.write(source / "app.py", writes + APP.replace('"one"', '"two"'))
+        program.wait_event("restarted", since)
+        e2e.wait_for(lambda: "two" in (e2e.body_of(url) or ""), what="the second version")
+
+    def test_a_command_that_touches_what_it_is_run_for_does_not_either(self):
+        source = self.workspace({"app.py": APP, "style.in": "0"})
+        e2e.write(source / "livepush.yml", CONFIG + "rules:\n- match: '*.in'\n"
+                  f"  run: 'echo $$ $LIVEPUSH_GENERATION >{source}/style.in'\n")
+        program, url = self.session("watch", source, "app")
+        # It begins with the first start, for which everything is new.
+        loop = program.wait_event("failed", match=lambda e: e["stage"] == "loop")
+        self.assertEqual(loop["path"], "style.in")
+        self.assertIn("rule 1 is for it", loop["error"])
+        self.succeed("flush", "app")
+        self.assertIn("one", e2e.body_of(url))
 
 
 if __name__ == "__main__":

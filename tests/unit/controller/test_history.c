@@ -11,13 +11,19 @@
 
 #include <cmocka.h>
 
-static void gather(void *ctx, uint64_t generation, uint64_t stream, const char *data, size_t len)
+static void add(struct lp_history *h, const char *data, size_t len)
+{
+	lp_history_add(h, &(struct lp_output){7, 1, 1700000000123, data, len});
+}
+
+static void gather(void *ctx, const struct lp_output *piece)
 {
 	struct lp_buf *out = ctx;
 
-	assert_true(len > 0);
-	assert_true(generation == 7 && stream == 1);
-	assert_int_equal(lp_buf_add(out, data, len), 0);
+	assert_true(piece->len > 0);
+	assert_true(piece->generation == 7 && piece->stream == 1);
+	assert_int_equal(piece->at_ms, 1700000000123);
+	assert_int_equal(lp_buf_add(out, piece->data, piece->len), 0);
 }
 
 static void expect_last(const struct lp_history *h, uint64_t lines, const char *expected)
@@ -60,7 +66,7 @@ static void last__gives_exactly_the_lines(void **state)
 		struct lp_buf out = {0};
 
 		for (size_t k = 0; k < 5 && cases[i].pieces[k]; k++)
-			lp_history_add(h, 7, 1, cases[i].pieces[k], strlen(cases[i].pieces[k]));
+			add(h, cases[i].pieces[k], strlen(cases[i].pieces[k]));
 		lp_history_last(h, cases[i].lines, gather, &out);
 		if (strcmp(lp_buf_text(&out), cases[i].expected) != 0)
 			fail_msg("%s: '%s'", cases[i].name, lp_buf_text(&out));
@@ -69,16 +75,14 @@ static void last__gives_exactly_the_lines(void **state)
 	}
 }
 
-static void count(void *ctx, uint64_t generation, uint64_t stream, const char *data, size_t len)
+static void count(void *ctx, const struct lp_output *piece)
 {
 	size_t *total = ctx;
 
-	(void)generation;
-	(void)stream;
 	/* The first byte that comes begins a line. */
 	if (*total == 0)
-		assert_memory_equal(data, "line ", 5);
-	*total += len;
+		assert_memory_equal(piece->data, "line ", 5);
+	*total += piece->len;
 }
 
 static void add__makes_room_and_forgets_half_lines(void **state)
@@ -88,7 +92,7 @@ static void add__makes_room_and_forgets_half_lines(void **state)
 
 	(void)state;
 	for (int i = 0; i < 200000; i++)
-		lp_history_add(h, 7, 1, i % 2 ? "of text\n" : "line ", i % 2 ? 8 : 5);
+		add(h, i % 2 ? "of text\n" : "line ", i % 2 ? 8 : 5);
 	lp_history_last(h, UINT64_MAX, count, &total);
 	assert_true(total > 1000 && total <= LP_HISTORY_MAX_BYTES);
 	assert_int_equal(total % 13, 0);
@@ -102,14 +106,14 @@ static void add__cuts_a_piece_that_is_too_large(void **state)
 
 	(void)state;
 	memset(text, 'x', LP_HISTORY_MAX_BYTES);
-	lp_history_add(h, 7, 1, "before\n", 7);
-	lp_history_add(h, 7, 1, text, LP_HISTORY_MAX_BYTES);
+	add(h, "before\n", 7);
+	add(h, text, LP_HISTORY_MAX_BYTES);
 	expect_last(h, 3, ""); /* the middle of a line */
-	lp_history_add(h, 7, 1, "x\nlast\n", 7);
+	add(h, "x\nlast\n", 7);
 	expect_last(h, 3, "last\n");
 	text[LP_HISTORY_MAX_BYTES / 2 - 1] = '\n';
 	(void)snprintf(text + LP_HISTORY_MAX_BYTES / 2, 7, "whole\n");
-	lp_history_add(h, 7, 1, text, LP_HISTORY_MAX_BYTES / 2 + 6);
+	add(h, text, LP_HISTORY_MAX_BYTES / 2 + 6);
 	expect_last(h, 1, "whole\n");
 	lp_history_destroy(h);
 	lp_history_destroy(NULL);

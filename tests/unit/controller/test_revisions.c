@@ -60,6 +60,7 @@ static void apply(const struct rig *rig, uint64_t revision, const char *path)
 				     .files = 1,
 				     .bytes = 10,
 				     .removed = path[0] == '-',
+				     .root = {.b = {7, (uint8_t)revision}},
 				     .paths = paths,
 				     .n_paths = 1};
 
@@ -245,6 +246,22 @@ static void list__is_bounded_and_survives(void **state)
 	free(list);
 }
 
+static void trees__are_named(void **state)
+{
+	struct rig *rig = *state;
+	struct lp_wire_revision *list;
+
+	apply(rig, 4, "a");
+	apply(rig, 5, "b");
+	reopen(rig);
+	assert_int_equal(lp_revisions_list(rig->h, LP_WIRE_REVISIONS_MAX, 0, &list), 2);
+	for (uint8_t i = 0; i < 2; i++) {
+		assert_int_equal(list[i].root[0], 7);
+		assert_int_equal(list[i].root[1], 4 + i);
+	}
+	free(list);
+}
+
 static void a_file_that_was_cut_off__ends_there(void **state)
 {
 	struct rig *rig = *state;
@@ -319,6 +336,7 @@ int main(void)
 		TEST(paths__are_the_first_that_fit),
 		TEST(goal__is_what_was_named_or_the_last_healthy_one),
 		TEST(list__is_bounded_and_survives),
+		TEST(trees__are_named),
 		TEST(a_file_that_was_cut_off__ends_there),
 		TEST(a_file_that_cannot_be_read__is_not_written_over),
 		TEST(a_file_that_is_something_else__is_no_history),

@@ -2,6 +2,11 @@
  */
 #include "tests/unit/controller/test_supervise_rig.h"
 
+#include "common/base/lp_clock.h"
+#include "controller/sup.h"
+
+#include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -252,7 +257,149 @@ static void loop__is_none_when_each_start_came_to_its_end(void **state)
 		rig_applied(rig, revision, "a.py");
 		(void)rig_wait(rig, "settled");
 	}
+	if (rig_count(rig, "failed") > 0)
+		fail_msg("%s", lp_buf_text(&rig->log));
 	assert_int_equal(rig_count(rig, "restarted"), 1 + 2 * LP_LOOP_TIMES);
+	rig_stop(rig);
+}
+
+static bool is_past(struct rig *rig, const void *arg)
+{
+	(void)rig;
+	return lp_now_us() >= *(const uint64_t *)arg;
+}
+
+/* a.py changes some time after each start of the app, until the supervisor calls it a loop. Returns
+ * how often it changed. */
+static int write_after_each_start(struct rig *rig, uint64_t *revision, uint64_t after_us)
+{
+	int generation = 1, changes = 0;
+	uint64_t due_us;
+
+	rig_mode(rig, "slow 0");
+	rig_applied(rig, *revision, "app.py");
+	while (rig_count(rig, "failed LOOP") == 0) {
+		generation++;
+		rig_until(rig, is_starting, &generation);
+		due_us = lp_now_us() + after_us;
+		rig_until(rig, is_past, &due_us);
+		rig_applied(rig, ++*revision, "a.py");
+		assert_true(++changes <= 2 * LP_LOOP_TIMES);
+		due_us = lp_now_us() + 1000;
+		rig_until(rig, is_past, &due_us);
+	}
+	return changes;
+}
+
+static void loop__that_goes_on_after_the_start_is_broken(void **state)
+{
+	struct rig *rig = *state;
+	uint64_t revision = 2;
+	char expected[32];
+	int changes;
+
+	rig_create(rig);
+	lp_sup_start(rig->sup, 1);
+	(void)rig_wait(rig, "settled 1");
+	changes = write_after_each_start(rig, &revision, 400000);
+	/* The first one is like any save, and five restarts are what it gets. */
+	assert_int_equal(changes, LP_LOOP_TIMES + 1);
+	assert_non_null(strstr(rig_wait(rig, "failed LOOP"), "a.py changed during or soon after"));
+	assert_string_equal(rig->path, "a.py");
+	(void)snprintf(expected, sizeof(expected), "settled %" PRIu64, revision);
+	(void)rig_wait(rig, expected);
+	assert_int_equal(rig_ask(rig), 2 + LP_LOOP_TIMES);
+	/* Later ones start nothing, and settle. */
+	rig_applied(rig, ++revision, "a.py");
+	(void)snprintf(expected, sizeof(expected), "settled %" PRIu64, revision);
+	(void)rig_wait(rig, expected);
+	assert_int_equal(rig_ask(rig), 2 + LP_LOOP_TIMES);
+	/* What else is saved restarts it. */
+	rig_applied(rig, ++revision, "b.py");
+	(void)snprintf(expected, sizeof(expected), "settled %" PRIu64, revision);
+	(void)rig_wait(rig, expected);
+	assert_int_equal(rig_ask(rig), 3 + LP_LOOP_TIMES);
+	rig_applied(rig, ++revision, "a.py");
+	(void)snprintf(expected, sizeof(expected), "settled %" PRIu64, revision);
+	(void)rig_wait(rig, expected);
+	assert_int_equal(rig_ask(rig), 3 + LP_LOOP_TIMES);
+	/* It may have been somebody's save after all. */
+	(void)rig_wait(rig, "restarted");
+	assert_int_equal(rig_ask(rig), 4 + LP_LOOP_TIMES);
+	assert_int_equal(rig_count(rig, "failed"), 1);
+	rig_stop(rig);
+}
+
+static bool is_on_trial(struct rig *rig, const void *arg)
+{
+	(void)arg;
+	return rig->sup->loop.trial.loop != NULL;
+}
+
+static void loop__trial_ends_when_nothing_serves(void **state)
+{
+	struct rig *rig = *state;
+	struct lp_sup_status serving;
+	uint64_t due_us, revision = 2;
+
+	rig_create(rig);
+	lp_sup_start(rig->sup, 1);
+	(void)rig_wait(rig, "settled 1");
+	for (int i = 0; i < LP_LOOP_TRIAL; i++) {
+		rig_applied(rig, revision++, "a.py");
+		(void)rig_wait(rig, "settled");
+		due_us = lp_now_us() + 600000;
+		rig_until(rig, is_past, &due_us);
+	}
+	rig_applied(rig, revision, "a.py");
+	rig_until(rig, is_on_trial, NULL);
+	lp_sup_status(rig->sup, &serving);
+	assert_int_equal(kill((pid_t)serving.pid, SIGKILL), 0);
+	(void)rig_wait(rig, "failed CRASH");
+	assert_true(!rig->sup->loop.trial.loop || rig->sup->loop.trial.due_us <= lp_now_us());
+	(void)rig_wait(rig, "settled");
+	assert_int_equal(rig_ask(rig), 2 + LP_LOOP_TRIAL);
+	rig_stop(rig);
+}
+
+/* Somebody who mends the app has it back at once. */
+static void loop__puts_nothing_on_trial_after_failures(void **state)
+{
+	struct rig *rig = *state;
+	uint64_t revision = 2;
+
+	rig_create(rig);
+	lp_sup_start(rig->sup, 1);
+	(void)rig_wait(rig, "settled 1");
+	rig_mode(rig, "exit 3");
+	for (int i = 0; i < LP_LOOP_TRIAL + 1; i++) {
+		rig_applied(rig, revision++, "a.py");
+		(void)rig_wait(rig, "failed START");
+	}
+	rig_mode(rig, "serve");
+	rig_applied(rig, revision, "a.py");
+	(void)rig_wait(rig, "settled");
+	assert_null(rig->sup->loop.trial.on_fire);
+	assert_int_equal(rig_count(rig, "restarted"), 2);
+	rig_stop(rig);
+}
+
+static void loop__is_none_of_what_starts_nothing(void **state)
+{
+	struct rig *rig = *state;
+	char *match[] = {(char[]){"*.log"}};
+
+	rig->rules[0] = (struct lp_conf_rule){
+		.match = match, .n_match = 1, .action = LP_ACTION_NONE, .timeout_ms = 1000};
+	rig->conf.n_rules = 1;
+	rig_create(rig);
+	lp_sup_start(rig->sup, 1);
+	(void)rig_wait(rig, "settled 1");
+	for (uint64_t revision = 2; revision < 2 + 3 * LP_LOOP_TIMES; revision++) {
+		rig_applied(rig, revision, "app.log");
+		(void)rig_wait(rig, "settled");
+	}
+	assert_int_equal(rig_count(rig, "restarted"), 1);
 	assert_int_equal(rig_count(rig, "failed"), 0);
 	rig_stop(rig);
 }
@@ -274,6 +421,10 @@ int main(void)
 		TEST(loop__is_broken_and_told),
 		TEST(loop__is_none_when_others_change),
 		TEST(loop__is_none_when_each_start_came_to_its_end),
+		TEST(loop__that_goes_on_after_the_start_is_broken),
+		TEST(loop__trial_ends_when_nothing_serves),
+		TEST(loop__puts_nothing_on_trial_after_failures),
+		TEST(loop__is_none_of_what_starts_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
