@@ -1,6 +1,7 @@
 /* cli/args.c: command lines, by the rows of the command table. */
 #include "cli/command.h"
 
+#include "cli/output.h"
 #include "common/base/lp_env.h"
 #include "common/base/lp_util.h"
 
@@ -51,11 +52,20 @@ void lp_command_help(const struct lp_command *c)
 	print_option('h', "help", NULL, "this text");
 }
 
-static int misuse(const struct lp_command *c, const char *what, const char *text)
+static int misuse(const struct lp_args *args, const char *what, const char *text)
 {
-	(void)fprintf(stderr, "livepush: %s: %s%s; try 'livepush %s --help'\n", c->name, what, text,
-		      c->name);
+	const char *name = args->command->name;
+
+	(void)lp_out_fail(args->json, "%s: %s%s; try 'livepush %s --help'", name, what, text, name);
 	return LP_EXIT_USAGE;
+}
+
+bool lp_args_want_json(int argc, char *const *argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], "--json") == 0)
+			return true;
+	return false;
 }
 
 /* Finds the option of `--name[=value]` or `-x`. Returns its row, or -1. */
@@ -89,23 +99,21 @@ static int take_option(struct lp_args *out, int argc, char **argv, int *i)
 		lp_command_help(c);
 		return LP_EXIT_OK;
 	}
-	if (strcmp(word, "--json") == 0) {
-		out->json = true;
+	if (strcmp(word, "--json") == 0)
 		return -1;
-	}
 	at = find_option(c, word, &value);
 	if (at < 0)
-		return misuse(c, word, ": no such option");
+		return misuse(out, word, ": no such option");
 	if (!c->options[at].arg) {
 		if (value)
-			return misuse(c, word, ": takes no value");
+			return misuse(out, word, ": takes no value");
 		out->values[at] = "";
 		return -1;
 	}
 	if (!value && *i + 1 < argc)
 		value = argv[++*i];
 	if (!value)
-		return misuse(c, word, ": needs a value");
+		return misuse(out, word, ": needs a value");
 	out->values[at] = value;
 	return -1;
 }
@@ -114,14 +122,15 @@ int lp_args_parse(struct lp_args *out, const struct lp_command *command, int arg
 {
 	bool only_words = false;
 
-	*out = (struct lp_args){.command = command};
+	/* What is wrong before it is said in JSON, too. */
+	*out = (struct lp_args){.command = command, .json = lp_args_want_json(argc, argv)};
 	for (int i = 1; i < argc; i++) {
 		if (!only_words && strcmp(argv[i], "--") == 0) {
 			only_words = true;
 			if (!command->runs)
 				continue;
 			if (i + 1 == argc)
-				return misuse(command, "--", ": needs a command behind it");
+				return misuse(out, "--", ": needs a command behind it");
 			out->child = argv + i + 1;
 			break;
 		} else if (!only_words && argv[i][0] == '-' && argv[i][1]) {
@@ -132,10 +141,10 @@ int lp_args_parse(struct lp_args *out, const struct lp_command *command, int arg
 		} else if (out->n_words < command->max) {
 			out->words[out->n_words++] = argv[i];
 		} else {
-			return misuse(command, argv[i], ": one word too many");
+			return misuse(out, argv[i], ": one word too many");
 		}
 	}
 	if (out->n_words < command->min)
-		return misuse(command, "needs ", command->args);
+		return misuse(out, "needs ", command->args);
 	return -1;
 }

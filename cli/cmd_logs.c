@@ -1,9 +1,9 @@
 /* cli/cmd_logs.c: livepush logs: what the app prints. */
 #include "cli/command.h"
+#include "cli/log_print.h"
 #include "cli/number.h"
 #include "cli/observer.h"
 #include "cli/output.h"
-#include "cli/report.h"
 #include "common/base/lp_mem.h"
 
 #define DEFAULT_LINES 100
@@ -11,7 +11,7 @@
 #define TIMEOUT_MS    10000u
 
 struct logs {
-	struct lp_report *report;
+	struct lp_log_print *print;
 	uint64_t lines;
 	bool follow;
 	bool failed;
@@ -24,7 +24,7 @@ static void on_up(void *ctx, struct lp_link *link, const char *instance)
 	struct logs *l = ctx;
 	struct lp_msg msg = {.kind = LP_MSG_TAIL};
 
-	lp_report_name(l->report, lp_link_index(link), instance);
+	lp_log_print_name(l->print, lp_link_index(link), instance);
 	msg.u.tail.backlog = l->lines;
 	msg.u.tail.follow = l->follow;
 	if (lp_link_send(link, &msg) < 0)
@@ -40,10 +40,10 @@ static bool on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg
 	/* The empty one ends the back-log. */
 	if (msg->u.log.content.len == 0) {
 		if (!l->follow)
-			lp_report_end_lines(l->report, lp_link_index(link));
+			lp_log_print_end(l->print, lp_link_index(link));
 		return !l->follow;
 	}
-	lp_report_message(l->report, lp_link_index(link), msg);
+	lp_log_print_take(l->print, lp_link_index(link), &msg->u.log);
 	return false;
 }
 
@@ -76,9 +76,10 @@ int lp_cmd_logs(const struct lp_args *args)
 	    0)
 		return lp_out_fail(args->json, "%s", err.msg);
 	json_decref(session);
-	l.report = lp_report_create(l.app, target.n_urls, args->json, true);
+	l.print =
+		lp_log_print_create(target.n_urls, args->json, lp_arg(args, "timestamps") != NULL);
 	missing = lp_observer_run(&target, l.follow ? 0 : TIMEOUT_MS, &ops, &interrupted, &err);
-	lp_report_destroy(l.report);
+	lp_log_print_destroy(l.print);
 	lp_target_finish(&target);
 	if (missing < 0)
 		return lp_out_fail(args->json, "%s", err.msg);

@@ -89,6 +89,7 @@ int lp_cmd_restart(const struct lp_args *args)
 	uint32_t timeout_ms = DEFAULT_TIMEOUT_MS;
 	struct lp_target target;
 	struct lp_err err = {0};
+	bool interrupted = false;
 	json_t *session;
 	int missing;
 
@@ -99,13 +100,15 @@ int lp_cmd_restart(const struct lp_args *args)
 		return lp_out_fail(args->json, "%s", err.msg);
 	json_decref(session);
 	r.names = lp_xcalloc(target.n_urls, sizeof(char *));
-	missing = lp_observer_run(&target, timeout_ms ? timeout_ms : 1, &ops, NULL, &err);
+	missing = lp_observer_run(&target, timeout_ms ? timeout_ms : 1, &ops, &interrupted, &err);
 	for (size_t i = 0; i < target.n_urls; i++)
 		free(r.names[i]);
 	free(r.names);
 	lp_target_finish(&target);
 	if (missing < 0)
 		return lp_out_fail(args->json, "%s", err.msg);
+	if (interrupted)
+		return LP_EXIT_INTERRUPTED;
 	if (missing > 0 && !r.failed)
 		return lp_out_fail(args->json, "%s: not restarted within %u s", args->words[0],
 				   timeout_ms / 1000);

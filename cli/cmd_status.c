@@ -160,10 +160,11 @@ static void print_app(const json_t *app)
 				     lp_json_text(in, "error"));
 		else
 			(void)printf("  %zu  %-11s %s  generation %lld, revision %lld, %lld files, "
-				     "%lld crashes\n",
+				     "%lld crash%s\n",
 				     i, lp_json_text(in, "state"), url, number_of(in, "generation"),
 				     number_of(in, "revision"), number_of(in, "files"),
-				     number_of(in, "crashes"));
+				     number_of(in, "crashes"),
+				     number_of(in, "crashes") == 1 ? "" : "es");
 		print_trouble(in);
 	}
 }

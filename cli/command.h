@@ -10,6 +10,7 @@ enum lp_exit {
 	LP_EXIT_OK = 0,
 	LP_EXIT_FAILED = 1,
 	LP_EXIT_USAGE = 2,
+	LP_EXIT_INTERRUPTED = 130, /* as shells have it */
 };
 
 #define LP_ARGS_MAX    2
@@ -54,6 +55,9 @@ struct lp_args {
 /* Parses argv (the command's name first). Returns -1 to go on, or the exit status to end with (help
  * was printed, or the usage was wrong and was said so). */
 int lp_args_parse(struct lp_args *out, const struct lp_command *command, int argc, char **argv);
+
+/* Whether --json is among the words before "--". */
+bool lp_args_want_json(int argc, char *const *argv);
 
 /* The value of an option of the command, "" for a flag that was given, or NULL. One that takes a
  * value and was not given has that of its variable: LIVEPUSH_TIMEOUT for --timeout. */

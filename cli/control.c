@@ -12,14 +12,24 @@
 #include <sys/un.h>
 
 #define REQUEST_MAX_BYTES ((size_t)64 * 1024)
-#define ANSWER_MAX_BYTES  ((size_t)1024 * 1024)
+#define ANSWER_MAX_BYTES  ((size_t)64 * 1024 * 1024)
 
+/* Whoever does not read for so long gets no more of the answer. */
+#define PATIENCE_US 5000000u
+
+/* out: an answer, or what the socket had no room for. leaves: closed when that is sent; nobody
+ * outside knows the client any more. */
 struct lp_control_client {
 	struct lp_control_client *next;
 	struct lp_control_server *server;
 	struct lp_fd_src src;
 	struct lp_buf line;
+	char *out; /* owned */
+	size_t out_len;
+	size_t sent;
+	struct lp_timer patience;
 	bool asked;
+	bool leaves;
 };
 
 struct lp_control_server {
@@ -31,9 +41,11 @@ struct lp_control_server {
 
 static void release(struct lp_control_client *c)
 {
+	lp_timer_clear(&c->patience);
 	lp_loop_fd_remove(&c->src);
 	(void)close(c->src.fd);
 	lp_buf_finish(&c->line);
+	free(c->out);
 	free(c);
 }
 
@@ -47,21 +59,78 @@ static void drop(struct lp_control_client *c)
 	release(c);
 }
 
+/* The client is gone, or does not read. */
+static void leave(struct lp_control_client *c)
+{
+	if (c->asked && !c->leaves)
+		c->server->ops.on_gone(c->server->ops.ctx, c);
+	drop(c);
+}
+
+static void on_impatient(struct lp_timer *timer)
+{
+	leave(LP_CONTAINER_OF(timer, struct lp_control_client, patience));
+}
+
+/* Sends as much of the answer as there is room for now. Returns 0, -EAGAIN when there is more, or
+ * another -errno. */
+static int send_out(struct lp_control_client *c)
+{
+	while (c->sent < c->out_len) {
+		ssize_t n = send(c->src.fd, c->out + c->sent, c->out_len - c->sent,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		c->sent += (size_t)n;
+		lp_timer_clear(&c->patience);
+	}
+	free(c->out);
+	c->out = NULL;
+	c->out_len = c->sent = 0;
+	return 0;
+}
+
+/* Goes on with the answer whenever there is room for more. Whoever is to leave does when all is
+ * sent or cannot be. */
+static void go_on(struct lp_control_client *c)
+{
+	int r = send_out(c);
+
+	if (r != -EAGAIN && c->leaves) {
+		drop(c);
+		return;
+	}
+	if (r == -EAGAIN && !c->patience.loop)
+		lp_timer_set(c->server->loop, &c->patience, lp_now_us() + PATIENCE_US);
+	lp_loop_fd_events(&c->src, r == -EAGAIN ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+/* What is to be sent; the text is terminated by a line's end instead of a zero. */
+static void put_answer(struct lp_control_client *c, json_t *answer)
+{
+	free(c->out);
+	c->out = json_dumps(answer, JSON_COMPACT);
+	json_decref(answer);
+	c->sent = 0;
+	c->out_len = c->out ? strlen(c->out) + 1 : 0;
+	if (c->out)
+		c->out[c->out_len - 1] = '\n';
+}
+
 void lp_control_say(struct lp_control_client *c, json_t *answer)
 {
-	char *text = json_dumps(answer, JSON_COMPACT);
-
-	json_decref(answer);
-	/* An answer is far smaller than the socket's buffer; whoever does not read gets none. */
-	if (text && send(c->src.fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
-		(void)send(c->src.fd, "\n", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-	free(text);
+	put_answer(c, answer);
+	go_on(c);
 }
 
 void lp_control_answer(struct lp_control_client *c, json_t *answer)
 {
-	lp_control_say(c, answer);
-	drop(c);
+	c->leaves = true;
+	put_answer(c, answer);
+	go_on(c);
 }
 
 static void on_client(struct lp_fd_src *src, uint32_t ready)
@@ -69,16 +138,18 @@ static void on_client(struct lp_fd_src *src, uint32_t ready)
 	struct lp_control_client *c = LP_CONTAINER_OF(src, struct lp_control_client, src);
 	struct lp_control_server *s = c->server;
 	char buf[4096];
-	ssize_t n = recv(src->fd, buf, sizeof(buf), MSG_DONTWAIT);
 	json_t *request;
+	ssize_t n;
 
-	(void)ready;
+	if (ready & EPOLLOUT && c->out) {
+		go_on(c);
+		return; /* the client may be gone */
+	}
+	n = recv(src->fd, buf, sizeof(buf), MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		if (c->asked)
-			s->ops.on_gone(s->ops.ctx, c);
-		drop(c);
+		leave(c);
 		return;
 	}
 	if (c->asked)
@@ -127,6 +198,7 @@ static void on_accept(struct lp_fd_src *src, uint32_t ready)
 	c->server = s;
 	lp_buf_init(&c->line, REQUEST_MAX_BYTES);
 	c->src = (struct lp_fd_src){.fd = fd, .events = EPOLLIN, .on_ready = on_client};
+	c->patience.on_fire = on_impatient;
 	c->next = s->clients;
 	s->clients = c;
 	if (lp_loop_fd_add(s->loop, &c->src, NULL) < 0)

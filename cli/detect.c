@@ -5,7 +5,9 @@
 #include "common/base/lp_mem.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <jansson.h>
+#include <stdbool.h>
 #include <string.h>
 
 /* command: what to run when `mark` is there; NULL: make asks the file itself. */
@@ -21,7 +23,9 @@ struct row {
 static char *from_procfile(int dir_fd);
 static char *from_package_json(int dir_fd);
 static char *from_go_module(int dir_fd);
+static char *from_makefile(int dir_fd);
 
+#define MAKE_NAME     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 #define PYTHON_IGNORE "  - __pycache__/\n  - \"*.pyc\"\n  - .venv/\n"
 
 static const struct row rows[] = {
@@ -36,6 +40,7 @@ static const struct row rows[] = {
 	 "  - node_modules/\n"},
 	{"Node.js", "server.js", "node server.js", NULL, "", "  - node_modules/\n"},
 	{"Node.js", "index.js", "node index.js", NULL, "", "  - node_modules/\n"},
+	{"Node.js", "app.js", "node app.js", NULL, "", "  - node_modules/\n"},
 	{"Ruby", "config.ru", "bundle exec rackup --host 127.0.0.1 --port $PORT", NULL,
 	 "  - match: [Gemfile, Gemfile.lock]\n    run: bundle install\n", "  - vendor/bundle/\n"},
 	{"Ruby", "app.rb", "ruby app.rb", NULL, "", ""},
@@ -45,6 +50,8 @@ static const struct row rows[] = {
 	 "  - match: \"*.php\"\n    action: browser-reload\n", "  - vendor/\n"},
 	{"PHP", "index.php", "php -S 127.0.0.1:$PORT", NULL,
 	 "  - match: \"*.php\"\n    action: browser-reload\n", "  - vendor/\n"},
+	{"C", "Makefile", NULL, from_makefile,
+	 "  - match: [\"*.c\", \"*.h\", Makefile]\n    run: make\n", "  - \"*.o\"\n"},
 	{"static site", "index.html", "python3 -m http.server --bind 127.0.0.1 $PORT", NULL,
 	 "  - match: \"*\"\n    action: browser-reload\n", ""},
 };
@@ -106,6 +113,64 @@ static char *from_go_module(int dir_fd)
 {
 	(void)dir_fd;
 	return lp_xstrdup("./app");
+}
+
+static bool has_c_sources(int dir_fd)
+{
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	const struct dirent *entry;
+	bool found = false;
+
+	if (!dir) {
+		lp_auto_close(&fd);
+		return false;
+	}
+	while (!found && (entry = readdir(dir))) {
+		size_t len = strlen(entry->d_name);
+
+		found = len > 2 && strcmp(entry->d_name + len - 2, ".c") == 0;
+	}
+	(void)closedir(dir);
+	return found;
+}
+
+/* The program that the rule in `line` is about, "NAME: …" with a name of len bytes; for "all: NAME
+ * …" the first that it needs. Owned; NULL when that is no plain name. */
+static char *program_of(const char *line, size_t len)
+{
+	if (len == 3 && strncmp(line, "all", len) == 0) {
+		line += len + 1;
+		line += strspn(line, " \t");
+		len = strspn(line, MAKE_NAME);
+		if (len == 0 || (line[len] && !strchr(" \t\r\n", line[len])))
+			return NULL;
+	}
+	return lp_xasprintf("./%.*s", (int)len, line);
+}
+
+/* Of its first rule, which is what make builds, when there is C to build it of. */
+static char *from_makefile(int dir_fd)
+{
+	struct lp_buf text;
+	char *command = NULL;
+	bool found = false;
+
+	if (read_text(dir_fd, "Makefile", &text) == 0 && has_c_sources(dir_fd)) {
+		const char *line = (const char *)text.data;
+
+		while (line && !found) {
+			size_t len = strspn(line, MAKE_NAME);
+
+			found = len > 0 && line[len] == ':' && line[len + 1] != '=';
+			if (found)
+				command = program_of(line, len);
+			line = strchr(line, '\n');
+			line = line ? line + 1 : NULL;
+		}
+	}
+	lp_buf_finish(&text);
+	return command;
 }
 
 int lp_detect(struct lp_detected *out, int dir_fd)

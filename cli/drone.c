@@ -142,6 +142,7 @@ static int spawn(struct lp_drone *d, const char *secret, int out_fd, int life_fd
 		binary, "--tree", d->tree, "--listen", "127.0.0.1:0", "--parent-fd", life, "--wait",
 		/* no more than who started us has, for its own app */
 		"--allow-root", "--ephemeral",
+		/* the app's output reaches us with its instance's name */ "--quiet",
 		/* failures reach us as messages */ "--log-level", "error", NULL};
 	const struct lp_spawn spec = {
 		.argv = argv,

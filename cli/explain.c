@@ -5,6 +5,7 @@
 #include "common/base/lp_mem.h"
 #include "common/base/lp_path.h"
 #include "sync/ignore.h"
+#include "watcher/personal.h"
 #include "watcher/rules.h"
 
 #include <limits.h>
@@ -103,11 +104,39 @@ static int load_conf(struct lp_ignore *ig, const struct lp_conf *conf)
 	return r;
 }
 
+/* git's core.excludesFile. */
+static int load_personal(struct lp_ignore *ig, int root_fd, struct lp_err *err)
+{
+	LP_AUTO_FREE char *root_path = lp_xasprintf("/proc/self/fd/%d", root_fd);
+	LP_AUTO_FREE char *real = realpath(root_path, NULL);
+	struct lp_personal personal = {0};
+	struct lp_buf text;
+	int r = 0;
+
+	if (!real)
+		return lp_err_set(err, errno, "the workspace cannot be found");
+	lp_personal_ask(&personal, real);
+	lp_personal_wait(&personal, real);
+	lp_buf_init(&text, LP_RULES_MAX_BYTES);
+	r = lp_personal_read(&personal, &text);
+	if (r < 0)
+		r = lp_err_set(err, -r, "%s: cannot be read", personal.path);
+	else if (text.len > 0 && lp_ignore_set(ig, "", LP_IGNORE_PERSONAL, personal.path,
+					       (const char *)text.data, text.len) < 0)
+		r = lp_err_set(err, ENOMEM, "%s", personal.path);
+	lp_buf_finish(&text);
+	lp_personal_finish(&personal);
+	return r;
+}
+
 static int load(struct lp_ignore *ig, int root_fd, const char *path, const struct lp_conf *conf,
 		struct lp_err *err)
 {
 	LP_AUTO_FREE char *dir = lp_xstrdup(path);
-	int r = load_dir(ig, root_fd, "", err);
+	int r = load_personal(ig, root_fd, err);
+
+	if (r == 0)
+		r = load_dir(ig, root_fd, "", err);
 
 	for (size_t i = 0; dir[i] && r == 0; i++) {
 		if (dir[i] != '/')

@@ -1,6 +1,8 @@
 /* cli/lines.c: pieces into lines. */
 #include "cli/lines.h"
 
+#include "common/base/lp_utf8.h"
+
 #include <string.h>
 
 /* Adds to what is begun, giving parts away as it fills. */
@@ -19,8 +21,12 @@ static void begin(struct lp_buf *begun, const uint8_t *p, size_t len, lp_line_fn
 		p += n;
 		len -= n;
 		if (begun->len == LP_LINE_MAX_BYTES) {
-			each(ctx, begun->data, begun->len, true);
-			begun->len = 0;
+			size_t whole = lp_utf8_whole(begun->data, begun->len);
+
+			/* A character that is cut goes with the rest. */
+			each(ctx, begun->data, whole, true);
+			memmove(begun->data, begun->data + whole, begun->len - whole);
+			begun->len -= whole;
 		}
 	}
 }

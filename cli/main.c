@@ -4,6 +4,7 @@
 #include "cli/output.h"
 #include "cli/target.h"
 #include "common/base/lp_log.h"
+#include "common/conf/conf_word.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -162,6 +163,7 @@ const struct lp_command lp_commands[] = {
 	 .max = 1,
 	 .options = {{"follow", 'f', NULL, "go on until interrupted"},
 		     {"lines", 'n', "N", "lines of the past (default: 100, at most 1000)"},
+		     {"timestamps", 't', NULL, "begin each line with when it was printed (UTC)"},
 		     SECRET_OPTION,
 		     TLS_OPTIONS},
 	 .run = lp_cmd_logs},
@@ -213,56 +215,92 @@ int lp_cmd_version(const struct lp_args *args)
 	return LP_EXIT_OK;
 }
 
-static int unknown(const char *name)
+static int unknown(const char *name, bool json)
 {
-	(void)fprintf(stderr, "livepush: %s: no such command; try 'livepush help'\n", name);
+	static const size_t stride = sizeof(struct lp_command);
+	const char *meant =
+		conf_nearest(name, &lp_commands[0].name, LP_COUNT_OF(lp_commands) - 1, stride);
+
+	(void)lp_out_fail(json, "%s: no such command; %s%s%stry 'livepush help'", name,
+			  meant ? "did you mean '" : "", meant ? meant : "", meant ? "'? " : "");
 	return LP_EXIT_USAGE;
+}
+
+static void print_json(const struct lp_command *c)
+{
+	json_t *options = json_array();
+
+	for (size_t i = 0; i < LP_OPTIONS_MAX && c->options[i].name; i++)
+		(void)json_array_append_new(
+			options, json_pack("{s:s, s:s?, s:s}", "name", c->options[i].name, "value",
+					   c->options[i].arg, "help", c->options[i].help));
+	(void)lp_out_json(json_pack("{s:s, s:s, s:s, s:o}", "command", c->name, "args", c->args,
+				    "summary", c->summary, "options", options));
+}
+
+static void print_list(void)
+{
+	(void)printf("usage: livepush COMMAND [ARGUMENT…]\n"
+		     "Save a file and the running app runs it.\n\n");
+	for (const struct lp_command *c = lp_commands; c->name; c++)
+		(void)printf("  %-9s %s\n", c->name, c->summary);
+	(void)printf("\n'livepush COMMAND --help' explains one.\n");
 }
 
 int lp_cmd_help(const struct lp_args *args)
 {
-	const struct lp_command *c;
+	const struct lp_command *c = args->n_words > 0 ? find(args->words[0]) : NULL;
 
-	if (args->n_words == 1) {
-		c = find(args->words[0]);
-		if (!c)
-			return unknown(args->words[0]);
+	if (!c && args->n_words > 0)
+		return unknown(args->words[0], args->json);
+	if (c && args->json)
+		print_json(c);
+	else if (c)
 		lp_command_help(c);
-		return LP_EXIT_OK;
-	}
-	if (args->json) {
-		for (c = lp_commands; c->name; c++)
-			(void)printf("{\"command\":\"%s\",\"args\":\"%s\",\"summary\":\"%s\"}\n",
-				     c->name, c->args, c->summary);
-		return LP_EXIT_OK;
-	}
-	(void)printf("usage: livepush COMMAND [ARGUMENT…]\n"
-		     "Save a file and the running app runs it.\n\n");
-	for (c = lp_commands; c->name; c++)
-		(void)printf("  %-9s %s\n", c->name, c->summary);
-	(void)printf("\n'livepush COMMAND --help' explains one.\n");
+	else if (!args->json)
+		print_list();
+	for (c = lp_commands; args->json && args->n_words == 0 && c->name; c++)
+		print_json(c);
 	return LP_EXIT_OK;
+}
+
+/* A level that is none would leave somebody without what they look for. */
+static int take_log_level(bool json)
+{
+	const char *name = getenv("LIVEPUSH_LOG");
+	int level = name && name[0] ? lp_log_level_by_name(name) : LP_WARN;
+
+	if (level < 0) {
+		(void)lp_out_fail(json,
+				  "'%s' in LIVEPUSH_LOG is no log level: trace, debug, info, warn "
+				  "or error",
+				  name);
+		return -1;
+	}
+	lp_log_set_level((enum lp_log_level)level);
+	return 0;
 }
 
 int main(int argc, char **argv)
 {
 	const struct sigaction ignore = {.sa_handler = SIG_IGN};
-	const char *name = argc > 1 ? argv[1] : "help", *level = getenv("LIVEPUSH_LOG");
+	const char *name = argc > 1 ? argv[1] : "help";
+	bool json = lp_args_want_json(argc, argv);
 	const struct lp_command *c;
 	struct lp_args args;
 	int r;
 
 	/* A reader of our output that goes away is seen by write's error. */
 	(void)sigaction(SIGPIPE, &ignore, NULL);
-	if (level && lp_log_level_by_name(level) >= 0)
-		lp_log_set_level((enum lp_log_level)lp_log_level_by_name(level));
+	if (take_log_level(json) < 0)
+		return LP_EXIT_USAGE;
 	if (strcmp(name, "--version") == 0)
 		name = "version";
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
 		name = "help";
 	c = find(name);
 	if (!c)
-		return unknown(name);
+		return unknown(name, json);
 	r = lp_args_parse(&args, c, argc > 1 ? argc - 1 : 1, argc > 1 ? argv + 1 : argv);
 	if (r >= 0)
 		return r;

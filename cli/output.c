@@ -5,7 +5,7 @@
 #include "common/base/lp_buf.h"
 #include "common/base/lp_env.h"
 #include "common/base/lp_mem.h"
-#include "wire/msg.h"
+#include "common/base/lp_utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -25,63 +25,50 @@ bool lp_out_json(json_t *object)
 	return fflush(stdout) == 0 && ok;
 }
 
-/* Length of the valid UTF-8 sequence at p, 0 when there is none (RFC 3629, 4: by first byte, and
- * the bounds of the second). */
-static size_t utf8_len(const uint8_t *p, size_t left)
-{
-	static const struct {
-		uint8_t first_min, first_max, second_min, second_max;
-		size_t len;
-	} rows[] = {
-		{0x00, 0x7f, 0x00, 0x00, 1}, {0xc2, 0xdf, 0x80, 0xbf, 2},
-		{0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
-		{0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-		{0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
-		{0xf4, 0xf4, 0x80, 0x8f, 4},
-	};
-	size_t row = 0;
-
-	while (row < LP_COUNT_OF(rows) &&
-	       (p[0] < rows[row].first_min || p[0] > rows[row].first_max))
-		row++;
-	if (row == LP_COUNT_OF(rows) || rows[row].len > left)
-		return 0;
-	if (rows[row].len > 1 && (p[1] < rows[row].second_min || p[1] > rows[row].second_max))
-		return 0;
-	for (size_t i = 2; i < rows[row].len; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	return rows[row].len;
-}
-
-bool lp_out_is_text(const void *bytes, size_t len)
-{
-	const uint8_t *p = bytes;
-
-	for (size_t i = 0, n; i < len; i += n) {
-		n = utf8_len(p + i, len - i);
-		if (n == 0)
-			return false;
-	}
-	return true;
-}
-
 json_t *lp_out_text(const void *bytes, size_t len)
 {
-	const uint8_t *p = bytes;
 	struct lp_buf text = {0};
-	json_t *s;
-	int r = 0;
+	json_t *s = NULL;
 
-	for (size_t i = 0; i < len && r == 0;) {
-		size_t n = utf8_len(p + i, len - i);
-
-		r = n ? lp_buf_add(&text, p + i, n) : lp_buf_add(&text, "\xef\xbf\xbd", 3);
-		i += n ? n : 1;
-	}
-	s = json_stringn(text.data ? (const char *)text.data : "", text.len);
+	if (lp_utf8_add(&text, bytes, len) == 0)
+		s = json_stringn(text.data ? (const char *)text.data : "", text.len);
 	lp_buf_finish(&text);
 	return s;
+}
+
+/* Length of an escape sequence that sets colours and the like (ECMA-48: SGR), 0 for any other. */
+static size_t colour_len(const char *p, size_t left)
+{
+	size_t n = 2;
+
+	if (left < 3 || p[0] != '\x1b' || p[1] != '[')
+		return 0;
+	while (n < left && ((p[n] >= '0' && p[n] <= '9') || p[n] == ';' || p[n] == ':'))
+		n++;
+	return n < left && p[n] == 'm' ? n + 1 : 0;
+}
+
+void lp_out_shown(FILE *to, const void *bytes, size_t len)
+{
+	const char *p = bytes;
+	size_t from = 0, i = 0;
+
+	if (isatty(fileno(to)) != 1) {
+		(void)fwrite(p, 1, len, to);
+		return;
+	}
+	while (i < len) {
+		size_t control = lp_utf8_control(p + i, len - i), n;
+
+		n = control ? colour_len(p + i, len - i) : lp_utf8_len(p + i, len - i);
+		if (control && n == 0 && !strchr("\t\r\n", p[i] ? p[i] : 'x')) {
+			(void)fwrite(p + from, 1, i - from, to);
+			(void)fputc('?', to);
+			from = i + control;
+		}
+		i += n ? n : control ? control : 1;
+	}
+	(void)fwrite(p + from, 1, len - from, to);
 }
 
 int lp_out_fail(bool json, const char *fmt, ...)
@@ -93,11 +80,20 @@ int lp_out_fail(bool json, const char *fmt, ...)
 	/* clang 14 takes ap for uninitialised. */
 	(void)vsnprintf(text, sizeof(text), fmt, ap); /* NOLINT(clang-analyzer-valist*) */
 	va_end(ap);
-	lp_out_progress_end();
-	(void)fprintf(stderr, "livepush: %s\n", text);
 	if (json)
 		(void)lp_out_json(json_pack("{s:s, s:o}", "event", "error", "error",
 					    lp_out_text(text, strlen(text))));
+	lp_out_progress_end();
+	/* Names of files and other machines' words may be in it. */
+	for (char *line = text, *end; line; line = end) {
+		end = strchr(line, '\n');
+		if (end)
+			*end = '\0';
+		lp_utf8_plain(line);
+		if (end)
+			*end++ = '\n';
+	}
+	(void)fprintf(stderr, "livepush: %s\n", text);
 	return LP_EXIT_FAILED;
 }
 
@@ -120,7 +116,7 @@ void lp_out_excerpt(const void *text, size_t len)
 {
 	if (len == 0)
 		return;
-	(void)fwrite(text, 1, len, stderr);
+	lp_out_shown(stderr, text, len);
 	if (((const char *)text)[len - 1] != '\n')
 		(void)fputc('\n', stderr);
 }
@@ -186,10 +182,9 @@ void lp_out_ms(uint64_t us, char out[16])
 
 char *lp_out_printable(const char *text)
 {
-	struct lp_bytes bytes = lp_bytes_of(text);
-	char *out = lp_xcalloc(1, bytes.len + 1);
+	char *out = lp_xstrdup(text);
 
-	lp_bytes_text(&bytes, out, bytes.len + 1);
+	lp_utf8_plain(out);
 	return out;
 }
 

@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* Prints the object as one line on stdout at once and releases it (taken). Returns whether stdout
  * still takes it. */
@@ -15,8 +16,9 @@ bool lp_out_json(json_t *object);
 /* A JSON string of bytes that need not be UTF-8; what is not becomes U+FFFD. New reference. */
 json_t *lp_out_text(const void *bytes, size_t len);
 
-/* Whether the bytes are UTF-8. */
-bool lp_out_is_text(const void *bytes, size_t len);
+/* Writes an app's output as it is; on a terminal without control characters (`?` instead), apart
+ * from tabs, the ends of lines, and the escape sequences of colours. */
+void lp_out_shown(FILE *to, const void *bytes, size_t len);
 
 /* The string at `key` of an object, borrowed from it; "" when there is none. */
 const char *lp_json_text(const json_t *o, const char *key);

@@ -1,16 +1,14 @@
 /* cli/report.c: events into lines. */
 #include "cli/report.h"
 
-#include "cli/lines.h"
+#include "cli/log_print.h"
 #include "cli/output.h"
 #include "common/base/lp_clock.h"
 #include "common/base/lp_mem.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define SAVES_MAX   256
 #define CAUSE_BYTES 256
@@ -34,10 +32,9 @@ struct instance {
 	bool mending;   /* its last failure made it compare trees */
 	bool unhealthy; /* since its last failure no generation came up */
 	char error[512];
-	uint64_t files;           /* applied since the last line */
-	uint64_t applied_us;      /* latency of the last one applied */
-	uint64_t restart_us;      /* 0: no restart since the last line */
-	struct lp_buf partial[4]; /* the beginning of a line, per stream */
+	uint64_t files;      /* applied since the last line */
+	uint64_t applied_us; /* latency of the last one applied */
+	uint64_t restart_us; /* 0: no restart since the last line */
 };
 
 struct lp_report {
@@ -49,8 +46,7 @@ struct lp_report {
 	size_t n;
 	struct save saves[SAVES_MAX];
 	size_t next_save;
-	struct instance *open; /* whose line has no end yet on the terminal */
-	uint64_t open_stream;
+	struct lp_log_print *logs; /* owned */
 };
 
 struct lp_report *lp_report_create(const char *app, size_t n_instances, bool json, bool follows)
@@ -62,6 +58,7 @@ struct lp_report *lp_report_create(const char *app, size_t n_instances, bool jso
 	r->follows = follows;
 	r->n = n_instances;
 	r->instances = lp_xcalloc(n_instances, sizeof(*r->instances));
+	r->logs = lp_log_print_create(n_instances, json, false);
 	for (size_t i = 0; i < n_instances; i++)
 		(void)snprintf(r->instances[i].id, sizeof(r->instances[i].id), "%zu", i);
 	return r;
@@ -71,9 +68,7 @@ void lp_report_destroy(struct lp_report *r)
 {
 	if (!r)
 		return;
-	for (size_t i = 0; i < r->n; i++)
-		for (size_t s = 0; s < LP_COUNT_OF(r->instances[i].partial); s++)
-			lp_buf_finish(&r->instances[i].partial[s]);
+	lp_log_print_destroy(r->logs);
 	free(r->instances);
 	free(r);
 }
@@ -229,7 +224,8 @@ static void on_failed(struct lp_report *r, struct instance *in, const struct lp_
 	char cause[CAUSE_BYTES];
 
 	lp_bytes_text(&f->error, in->error, sizeof(in->error));
-	if (f->revision >= in->failed)
+	/* What is told of a loop fails nothing: the start goes on. */
+	if (f->stage != LP_WIRE_STAGE_LOOP && f->revision >= in->failed)
 		in->failed = f->revision;
 	in->mending = f->resync;
 	in->unhealthy = f->stage == LP_WIRE_STAGE_CRASH || in->unhealthy;
@@ -255,88 +251,6 @@ static void on_failed(struct lp_report *r, struct instance *in, const struct lp_
 	lp_out_excerpt(f->excerpt.p, f->excerpt.len);
 }
 
-/* The stream of one instance that a line is of. */
-struct place {
-	struct lp_report *report;
-	struct instance *in;
-	uint64_t stream;
-};
-
-/* What stands before the lines of an instance, when there are several. */
-static void print_prefix(const struct lp_report *r, const struct instance *in)
-{
-	static const char *const colours[] = {"36", "33", "35", "34", "32", "31"};
-	const char *off = getenv("NO_COLOR");
-	int widest = 0;
-
-	for (size_t i = 0; i < r->n; i++) {
-		int width = (int)strlen(r->instances[i].id);
-
-		widest = width > widest ? width : widest;
-	}
-	if ((off && off[0]) || isatty(STDOUT_FILENO) != 1)
-		(void)printf("%-*s | ", widest, in->id);
-	else
-		(void)printf("\x1b[%sm%-*s |\x1b[0m ",
-			     colours[(size_t)(in - r->instances) % LP_COUNT_OF(colours)], widest,
-			     in->id);
-}
-
-/* Bytes that are no text are given exactly as well. */
-static void print_json_line(const struct place *at, const void *line, size_t len, bool more)
-{
-	static const char *const names[] = {"unknown", "stdout", "stderr", "livepush"};
-	json_t *o = json_pack("{s:s, s:s, s:s, s:o}", "event", "log", "instance", at->in->id,
-			      "stream", names[at->stream], "line", lp_out_text(line, len));
-
-	if (!lp_out_is_text(line, len)) {
-		LP_AUTO_FREE char *base64 = lp_xcalloc(1, (len + 2) / 3 * 4 + 1);
-
-		(void)EVP_EncodeBlock((unsigned char *)base64, line, (int)len);
-		(void)json_object_set_new(o, "base64", json_string(base64));
-	}
-	if (more)
-		(void)json_object_set_new(o, "more", json_true());
-	(void)lp_out_json(o);
-}
-
-static void print_line(void *ctx, const void *line, size_t len, bool more)
-{
-	const struct place *at = ctx;
-	struct lp_report *r = at->report;
-
-	if (r->json) {
-		print_json_line(at, line, len, more);
-		return;
-	}
-	lp_out_progress_end();
-	if (r->open && (r->open != at->in || r->open_stream != at->stream))
-		(void)putchar('\n');
-	if (r->n > 1 && (r->open != at->in || r->open_stream != at->stream))
-		print_prefix(r, at->in);
-	(void)fwrite(line, 1, len, stdout);
-	if (!more)
-		(void)putchar('\n');
-	r->open = more ? at->in : NULL;
-	r->open_stream = at->stream;
-	(void)fflush(stdout);
-}
-
-static void on_log(struct lp_report *r, struct instance *in, const struct lp_msg_log *log)
-{
-	struct place at = {r, in, log->stream < LP_COUNT_OF(in->partial) ? log->stream : 0};
-
-	lp_lines_take(&in->partial[at.stream], log->content.p, log->content.len, print_line, &at);
-}
-
-void lp_report_end_lines(struct lp_report *r, unsigned i)
-{
-	struct place at = {.report = r, .in = &r->instances[i]};
-
-	for (; at.stream < LP_COUNT_OF(at.in->partial); at.stream++)
-		lp_lines_end(&at.in->partial[at.stream], print_line, &at);
-}
-
 void lp_report_message(struct lp_report *r, unsigned i, const struct lp_msg *msg)
 {
 	struct instance *in = &r->instances[i];
@@ -358,23 +272,24 @@ void lp_report_message(struct lp_report *r, unsigned i, const struct lp_msg *msg
 		on_rolled(r, in, &msg->u.rolled);
 		break;
 	case LP_MSG_LOG:
-		on_log(r, in, &msg->u.log);
+		lp_log_print_take(r->logs, i, &msg->u.log);
 		break;
 	default:
 		break;
 	}
 }
 
-void lp_report_name(struct lp_report *r, unsigned i, const char *instance_id)
+static void name_instance(struct lp_report *r, unsigned i, const char *instance_id)
 {
 	(void)snprintf(r->instances[i].id, sizeof(r->instances[i].id), "%.63s", instance_id);
+	lp_log_print_name(r->logs, i, instance_id);
 }
 
 void lp_report_connected(struct lp_report *r, unsigned i, const char *instance_id)
 {
 	struct instance *in = &r->instances[i];
 
-	lp_report_name(r, i, instance_id);
+	name_instance(r, i, instance_id);
 	in->connected = true;
 	if (in->down_reason[0] && !r->json)
 		lp_out_say("%s✓%s %s: connected again", lp_out_colour(LP_GREEN),

@@ -28,12 +28,6 @@ void lp_report_disconnected(struct lp_report *r, unsigned i, const char *reason)
 /* Instance i has refused for good, or is lost: the others go on. */
 void lp_report_lost(struct lp_report *r, unsigned i, const char *reason);
 
-/* Names instance i in what is printed, without a word about its connection. */
-void lp_report_name(struct lp_report *r, unsigned i, const char *instance_id);
-
-/* Prints what instance i has begun of lines without an end. */
-void lp_report_end_lines(struct lp_report *r, unsigned i);
-
 /* Whether every instance has applied and settled `revision` or a newer one. Returns 1; 0 when not
  * yet; -1 when an instance failed at it, with the reason in why. */
 int lp_report_outcome(const struct lp_report *r, uint64_t revision, char *why, size_t why_bytes);

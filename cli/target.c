@@ -2,6 +2,7 @@
 #include "cli/target.h"
 
 #include "common/base/lp_fs.h"
+#include "common/base/lp_log.h"
 #include "common/base/lp_mem.h"
 #include "common/base/lp_secret.h"
 
@@ -70,7 +71,7 @@ static const char *variable(const char *name)
 static int find_secret(struct lp_target *t, const struct lp_conf_target *conf,
 		       const char *secret_file, struct lp_err *err)
 {
-	const char *name = "LIVEPUSH_SECRET", *given = variable(name), *fault;
+	const char *name = "LIVEPUSH_SECRET", *given = variable(name), *fault, *warning;
 	int r;
 
 	/* Flags over variables over the file. */
@@ -81,9 +82,11 @@ static int find_secret(struct lp_target *t, const struct lp_conf_target *conf,
 		secret_file = conf->secret_file;
 	}
 	if (secret_file) {
-		r = lp_secret_read(&t->secret, secret_file, err);
+		r = lp_secret_read(&t->secret, secret_file, &warning, err);
 		if (r < 0)
 			return r;
+		if (warning)
+			lp_log(LP_WARN, "secret", "%s: %s", secret_file, warning);
 	} else if (given) {
 		t->secret = lp_xstrdup(given);
 	} else {

@@ -7,6 +7,7 @@
 #include "common/base/lp_mem.h"
 #include "common/loop/http.h"
 #include "controller/fastpush_work.h"
+#include "controller/hosts.h"
 #include "controller/web_internal.h"
 #include "wire/ticket.h"
 
@@ -17,7 +18,7 @@
 #include <string.h>
 
 #define BASE_PATH LP_FP_BASE_PATH_DEFAULT
-#define APPLY_US  60000000u /* the longest that an upload waits for its turn */
+#define ANSWER_MS 60000u /* in which an upload is answered */
 
 /* What runs. http: NULL once the caller has gone. body: of an upload. epoch: of its messages, 0
  * until they are on their way. */
@@ -37,19 +38,14 @@ struct fp_task {
 	struct lp_fastpush_upload upload;
 	uint64_t epoch;
 	bool is_applied; /* APPLIED came; what it changed follows */
+	bool is_late;    /* it was answered before it was passed on */
 	struct lp_timer patience;
 };
 
 void lp_fastpush_create(struct lp_instance *in)
 {
-	const char *vcap = getenv("VCAP_APPLICATION");
-	json_t *o = vcap ? json_loads(vcap, 0, NULL) : NULL;
-	const char *token = json_string_value(json_object_get(o, "application_id"));
-
 	in->fastpush = lp_xcalloc(1, sizeof(*in->fastpush));
-	if (token && token[0])
-		in->fastpush->token = lp_xstrdup(token);
-	json_decref(o);
+	in->fastpush->token = lp_hosts_vcap_text(getenv("VCAP_APPLICATION"), "application_id");
 }
 
 const char *lp_fastpush_listen(const struct lp_instance *in)
@@ -59,7 +55,7 @@ const char *lp_fastpush_listen(const struct lp_instance *in)
 
 const char *lp_fastpush_path(const struct lp_instance *in)
 {
-	return in->fastpush->is_on ? in->fastpush->path : NULL;
+	return in->fastpush->calls ? in->fastpush->calls->path : NULL;
 }
 
 const char *lp_fastpush_canonical(const struct lp_instance *in, const char *path)
@@ -96,13 +92,18 @@ bool lp_fastpush_allow(struct lp_instance *in, struct lp_http *http)
 	const struct lp_fastpush *fp = in->fastpush;
 	const char *given = lp_http_header(http, LP_HTTP_AUTH_TOKEN),
 		   *from = lp_http_header(http, LP_HTTP_FORWARDED_FOR);
+	unsigned wait_s;
 
-	if (!fp->is_on) {
+	if (!fp->calls) {
 		lp_http_say(http, 404, "there is no such page");
 		return false;
 	}
-	if (lp_web_wait_us(in, from) > 0) {
-		answer(http, 429, "Too many wrong tokens from your address");
+	wait_s = lp_web_wait_s(in, http);
+	if (wait_s > 0) {
+		LP_AUTO_FREE char *text = lp_xasprintf(
+			"Too many wrong tokens from your address; try again in %u s", wait_s);
+
+		answer(http, 429, text);
 		return false;
 	}
 	/* The token is no secret: whoever has it is not forgiven wrong attempts at that. */
@@ -141,6 +142,16 @@ static void task_free(struct fp_task *task)
 	free(task);
 }
 
+/* Answers whoever called, if there is anybody still. */
+static void tell_caller(struct fp_task *task, int status, const char *text)
+{
+	if (task->http) {
+		lp_http_on_gone(task->http, NULL, NULL);
+		answer(task->http, status, text);
+	}
+	task->http = NULL;
+}
+
 /* The end of a task: answers and forgets it. */
 static void finish(struct lp_instance *in, int status, const char *text)
 {
@@ -149,15 +160,33 @@ static void finish(struct lp_instance *in, int status, const char *text)
 	in->fastpush->task = NULL;
 	if (task->epoch)
 		lp_apply_lost(in->apply, task->epoch);
-	if (task->http)
-		answer(task->http, status, text);
+	if (!task->http && task->epoch && status >= 400)
+		lp_log(LP_WARN, "fastpush", "an upload whose caller has gone: %s", text);
+	tell_caller(task, status, text);
 	task_free(task);
 }
 
+/* What was not passed on yet never will be; what was goes its way, whoever is there to hear of it.
+ */
 static void on_patience(struct lp_timer *timer)
 {
-	finish(LP_CONTAINER_OF(timer, struct fp_task, patience)->in, 504,
-	       "Failed: the change was not applied in time");
+	struct fp_task *task = LP_CONTAINER_OF(timer, struct fp_task, patience);
+
+	task->is_late = task->epoch == 0;
+	if (task->is_late)
+		tell_caller(task, 503, "Failed: it took too long, nothing was changed");
+	else
+		tell_caller(task, 202, "Accepted: the files will be put in place");
+}
+
+/* Before the front door answers in our place. */
+static void begin_patience(struct fp_task *task)
+{
+	uint32_t door_ms = task->in->conf->front.response_ms;
+	uint32_t wait_ms = door_ms > 0 && door_ms / 2 < ANSWER_MS ? door_ms / 2 : ANSWER_MS;
+
+	task->patience.on_fire = on_patience;
+	lp_timer_set(task->in->loop, &task->patience, lp_now_us() + (uint64_t)wait_ms * 1000);
 }
 
 static void submit(struct lp_instance *in, struct fp_task *task)
@@ -174,8 +203,6 @@ static void submit(struct lp_instance *in, struct fp_task *task)
 		return;
 	}
 	task->epoch = ++in->next_epoch;
-	task->patience.on_fire = on_patience;
-	lp_timer_set(in->loop, &task->patience, lp_now_us() + APPLY_US);
 	lp_apply_greet(in->apply, task->epoch);
 	/* As a sender does after it lost sight of the tree, which a rollback may have moved. */
 	list.u.list.paths = &root;
@@ -206,7 +233,9 @@ static void on_worked(struct lp_post *post)
 
 	join(task);
 	lp_buf_finish(&task->body);
-	if (task->result < 0) {
+	if (task->is_upload && (task->is_late || !task->http)) {
+		finish(in, 503, "nobody waits for it");
+	} else if (task->result < 0) {
 		LP_AUTO_FREE char *text = lp_xasprintf("Failed: %s", task->err.msg);
 
 		finish(in, task->result == -EBADMSG ? 400 : 500, text);
@@ -270,7 +299,7 @@ static void start(struct lp_instance *in, struct fp_task *task)
 
 void lp_fastpush_on_list(struct lp_instance *in, struct lp_http *http)
 {
-	const char *dirs = in->fastpush->conf.values[LP_FP_BACKEND_DIRS];
+	const char *dirs = in->fastpush->calls->conf.values[LP_FP_BACKEND_DIRS];
 	struct fp_task *task = begin(in, http);
 
 	if (!task)
@@ -288,6 +317,7 @@ void lp_fastpush_on_put(struct lp_instance *in, struct lp_http *http)
 	if (!task)
 		return;
 	task->is_upload = true;
+	begin_patience(task);
 	lp_apply_state(in->apply, &tree);
 	task->revision = tree.revision + 1;
 	if (lp_buf_add(&task->body, body->data, body->len) < 0) {
@@ -337,11 +367,11 @@ bool lp_fastpush_reply(struct lp_instance *in, uint64_t epoch, const struct lp_b
 	return true;
 }
 
-static bool asks_for_restart(const struct lp_fastpush *fp, const char *path)
+static bool asks_for_restart(const struct fp_calls *calls, const char *path)
 {
-	if (fp->has_ignored && regexec(&fp->ignored, path, 0, NULL, 0) == 0)
+	if (!calls || (calls->has_ignored && regexec(&calls->ignored, path, 0, NULL, 0) == 0))
 		return false;
-	return fp->has_restarts && regexec(&fp->restarts, path, 0, NULL, 0) == 0;
+	return calls->has_restarts && regexec(&calls->restarts, path, 0, NULL, 0) == 0;
 }
 
 bool lp_fastpush_applied(struct lp_instance *in, const struct lp_applied *applied)
@@ -353,17 +383,21 @@ bool lp_fastpush_applied(struct lp_instance *in, const struct lp_applied *applie
 	if (!fp->task || !fp->task->is_applied)
 		return false;
 	for (size_t i = 0; i < applied->n_paths && !restarts; i++)
-		restarts = asks_for_restart(fp, applied->paths[i]);
+		restarts = asks_for_restart(fp->calls, applied->paths[i]);
 	(void)snprintf(text, sizeof(text), "%s %zu files",
 		       restarts ? "Restarting after updating" : "Updated", fp->task->upload.files);
 	finish(in, 200, text);
 	return !restarts;
 }
 
-void lp_fastpush_superseded(struct lp_instance *in)
+bool lp_fastpush_mute(struct lp_instance *in, uint64_t epoch)
 {
-	if (in->fastpush->task && in->fastpush->task->epoch)
-		finish(in, 409, "Failed: a livepush session mirrors its workspace here");
+	const struct fp_task *task = in->fastpush->task;
+
+	if (!task || task->epoch == 0 || task->epoch != epoch)
+		return false;
+	finish(in, 500, "Failed: the outcome is not known");
+	return true;
 }
 
 void lp_fastpush_stop(struct lp_instance *in)
@@ -386,7 +420,7 @@ void lp_fastpush_destroy(struct lp_instance *in)
 		fp->task->patience.loop = NULL;
 		task_free(fp->task);
 	}
-	lp_fastpush_forget_conf(fp);
+	lp_fastpush_calls_destroy(fp->calls);
 	free(fp->token);
 	free(fp->listen);
 	free(fp);

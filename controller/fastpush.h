@@ -14,7 +14,7 @@ void lp_fastpush_create(struct lp_instance *in);
 
 /* Takes what cf-fastpush-controller.yml and the variables say into conf, where it says nothing
  * itself: command, port. Called for each configuration; turns the calls on or off by it. Returns 0
- * or -EINVAL (names the key). */
+ * or -EINVAL (names the key): then they are as they were. */
 int lp_fastpush_configure(struct lp_instance *in, struct lp_conf *conf,
 			  struct lp_err *err) LP_MUST_USE;
 
@@ -36,8 +36,8 @@ const char *lp_fastpush_canonical(const struct lp_instance *in, const char *path
 bool lp_fastpush_reply(struct lp_instance *in, uint64_t epoch, const struct lp_buf *bytes);
 bool lp_fastpush_applied(struct lp_instance *in, const struct lp_applied *applied);
 
-/* Somebody mirrors a workspace here from now on. */
-void lp_fastpush_superseded(struct lp_instance *in);
+/* The apply thread could not word an answer. Returns whether it was for here. */
+bool lp_fastpush_mute(struct lp_instance *in, uint64_t epoch);
 
 /* Rows of web_routes.c. */
 bool lp_fastpush_allow(struct lp_instance *in, struct lp_http *http);

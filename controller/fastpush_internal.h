@@ -13,24 +13,28 @@
 
 struct fp_task; /* one call that takes time */
 
-/* token: NULL: nobody gets in. listen: as found first. task: under way, or NULL. stop: it gives up.
- */
-struct lp_fastpush {
-	bool is_on;
-	bool is_said;
-	char *token;
+/* What a configuration that turns the calls on says. Owned by whoever holds it. */
+struct fp_calls {
 	char *path;
-	char *listen;
 	struct lp_fastpush_conf conf;
 	regex_t restarts;
 	regex_t ignored;
 	bool has_restarts;
 	bool has_ignored;
+};
+
+/* token: NULL: nobody gets in. listen: as found first. calls: NULL: off. task: under way, or NULL.
+ * stop: it gives up. */
+struct lp_fastpush {
+	bool is_said;
+	char *token;
+	char *listen;
+	struct fp_calls *calls;
 	atomic_bool stop;
 	struct fp_task *task;
 };
 
-/* Turns everything off. */
-void lp_fastpush_forget_conf(struct lp_fastpush *fp);
+/* NULL is allowed. */
+void lp_fastpush_calls_destroy(struct fp_calls *calls);
 
 #endif

@@ -25,10 +25,20 @@ struct walk {
 	struct lp_err *err;
 };
 
+void lp_fastpush_hex(const uint8_t digest[32], char hex[65])
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < 32; i++) {
+		hex[2 * i] = digits[digest[i] >> 4];
+		hex[2 * i + 1] = digits[digest[i] & 15];
+	}
+	hex[64] = '\0';
+}
+
 /* Hashes the rest of fd. Returns 0 or -errno. */
 static int hash_file(struct walk *w, int fd, char hex[65])
 {
-	static const char digits[] = "0123456789abcdef";
 	uint8_t digest[EVP_MAX_MD_SIZE];
 	unsigned len = 0;
 	ssize_t n;
@@ -45,11 +55,7 @@ static int hash_file(struct walk *w, int fd, char hex[65])
 	}
 	if (EVP_DigestFinal_ex(w->hash, digest, &len) != 1 || len != 32)
 		return -ENOMEM;
-	for (unsigned i = 0; i < len; i++) {
-		hex[2 * (size_t)i] = digits[digest[i] >> 4];
-		hex[2 * (size_t)i + 1] = digits[digest[i] & 15];
-	}
-	hex[2 * (size_t)len] = '\0';
+	lp_fastpush_hex(digest, hex);
 	return 0;
 }
 
@@ -76,6 +82,23 @@ static int add_file(struct walk *w, const char *path)
 	return 0;
 }
 
+static int walk_dir(struct walk *w, const char *path, unsigned depth);
+
+/* path: of the entry in the directory open as dir_fd. */
+static int add_entry(struct walk *w, int dir_fd, const struct dirent *entry, const char *path,
+		     unsigned depth)
+{
+	unsigned char type = entry->d_type;
+	struct stat st;
+
+	/* Not every file system says it here. */
+	if (type == DT_UNKNOWN && fstatat(dir_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		type = (unsigned char)IFTODT(st.st_mode);
+	if (type == DT_DIR && depth < DEPTH_MAX)
+		return walk_dir(w, path, depth + 1);
+	return type == DT_REG ? add_file(w, path) : 0;
+}
+
 static int walk_dir(struct walk *w, const char *path, unsigned depth)
 {
 	int fd = lp_open_beneath(w->tree_fd, path[0] ? path : ".", O_RDONLY | O_DIRECTORY, 0);
@@ -96,10 +119,8 @@ static int walk_dir(struct walk *w, const char *path, unsigned depth)
 			 strcmp(entry->d_name, LP_STATE_DIR) == 0 ||
 			 lp_path_join(below, LP_PATH_MAX_BYTES + 1, path, entry->d_name) < 0)
 			r = 0;
-		else if (entry->d_type == DT_DIR && depth < DEPTH_MAX)
-			r = walk_dir(w, below, depth + 1);
-		else if (entry->d_type == DT_REG)
-			r = add_file(w, below);
+		else
+			r = add_entry(w, fd, entry, below, depth);
 		free(below);
 	}
 	(void)closedir(dir);

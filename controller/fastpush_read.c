@@ -185,8 +185,7 @@ static int check_sum(struct builder *b, const char *path, const json_t *entry, c
 		return 0;
 	if (EVP_Digest(data, len, digest, &digest_len, EVP_sha256(), NULL) != 1)
 		return lp_err_set(b->err, ENOMEM, "%.300s", path);
-	for (size_t i = 0; i < sizeof(digest); i++)
-		(void)snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+	lp_fastpush_hex(digest, hex);
 	return strcasecmp(hex, want) == 0
 		       ? 0
 		       : refuse(b, path, "its 'Checksum' is not the SHA-256 of its content");

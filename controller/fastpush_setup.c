@@ -9,16 +9,17 @@
 
 #define RESTART_REGEX "\\.py$"
 
-void lp_fastpush_forget_conf(struct lp_fastpush *fp)
+void lp_fastpush_calls_destroy(struct fp_calls *calls)
 {
-	if (fp->has_restarts)
-		regfree(&fp->restarts);
-	if (fp->has_ignored)
-		regfree(&fp->ignored);
-	fp->is_on = fp->has_restarts = fp->has_ignored = false;
-	lp_fastpush_conf_finish(&fp->conf);
-	free(fp->path);
-	fp->path = NULL;
+	if (!calls)
+		return;
+	if (calls->has_restarts)
+		regfree(&calls->restarts);
+	if (calls->has_ignored)
+		regfree(&calls->ignored);
+	lp_fastpush_conf_finish(&calls->conf);
+	free(calls->path);
+	free(calls);
 }
 
 static int compile(regex_t *out, bool *has, const char *text, const char *key, struct lp_err *err)
@@ -48,7 +49,7 @@ static int take_port(const char *text, const char *key, uint16_t *out, struct lp
 	return 0;
 }
 
-static int take_path(struct lp_fastpush *fp, const char *text, struct lp_err *err)
+static int take_path(struct fp_calls *calls, const char *text, struct lp_err *err)
 {
 	size_t len = strlen(text);
 
@@ -57,15 +58,15 @@ static int take_path(struct lp_fastpush *fp, const char *text, struct lp_err *er
 	if (text[0] != '/' || len < 2 || len > 200 || strcspn(text, "%?#* ") < len ||
 	    strncmp(text, "/_livepush", 10) == 0)
 		return lp_err_say(err, EINVAL, "base_path: '%.200s' cannot be used", text);
-	fp->path = lp_xstrndup(text, len);
+	calls->path = lp_xstrndup(text, len);
 	return 0;
 }
 
 /* An app that was started by fastpush listens on its backend_port. */
-static int settle_app(const struct lp_fastpush *fp, struct lp_conf *conf, struct lp_err *err)
+static int settle_app(const struct fp_calls *calls, struct lp_conf *conf, struct lp_err *err)
 {
-	const char *command = fp->conf.values[LP_FP_BACKEND_COMMAND],
-		   *port = fp->conf.values[LP_FP_BACKEND_PORT];
+	const char *command = calls->conf.values[LP_FP_BACKEND_COMMAND],
+		   *port = calls->conf.values[LP_FP_BACKEND_PORT];
 	const char *const argv[] = {"/bin/sh", "-c", command, NULL};
 
 	if (!command || conf->command.n > 0)
@@ -77,10 +78,10 @@ static int settle_app(const struct lp_fastpush *fp, struct lp_conf *conf, struct
 	return take_port(port ? port : "8080", "backend_port", &conf->restart.port, err);
 }
 
-static int settle_listen(struct lp_fastpush *fp, struct lp_err *err)
+static int settle_listen(struct lp_fastpush *fp, const struct fp_calls *calls, struct lp_err *err)
 {
-	const char *address = fp->conf.values[LP_FP_BIND_ADDRESS],
-		   *port = fp->conf.values[LP_FP_PORT];
+	const char *address = calls->conf.values[LP_FP_BIND_ADDRESS],
+		   *port = calls->conf.values[LP_FP_PORT];
 	uint16_t number = 0;
 	int r;
 
@@ -101,41 +102,62 @@ static void say_state(struct lp_fastpush *fp)
 	       "the calls of cf-fastpush are on at %s: whoever knows the app's GUID, which many "
 	       "tools "
 	       "print, can replace its files; take 'compat: fastpush' away to end that",
-	       fp->path);
+	       fp->calls->path);
 	if (!fp->token)
 		lp_log(LP_WARN, "fastpush",
 		       "but nobody gets in: VCAP_APPLICATION has no application_id");
 }
 
+static int make_calls(struct fp_calls *calls, int tree_fd, struct lp_err *err)
+{
+	char *const *v = calls->conf.values;
+	const char *path, *restarts;
+	int r = lp_fastpush_conf_load(&calls->conf, tree_fd, err);
+
+	if (r < 0)
+		return r;
+	path = v[LP_FP_BASE_PATH];
+	restarts = v[LP_FP_RESTART_REGEX];
+	r = take_path(calls, path ? path : LP_FP_BASE_PATH_DEFAULT, err);
+	if (r == 0)
+		r = compile(&calls->restarts, &calls->has_restarts,
+			    restarts ? restarts : RESTART_REGEX, "restart_regex", err);
+	if (r == 0)
+		r = compile(&calls->ignored, &calls->has_ignored, v[LP_FP_IGNORE_REGEX],
+			    "ignore_regex", err);
+	return r;
+}
+
 int lp_fastpush_configure(struct lp_instance *in, struct lp_conf *conf, struct lp_err *err)
 {
 	struct lp_fastpush *fp = in->fastpush;
-	const char *wish = getenv("LIVEPUSH_COMPAT"), *text;
-	char *const *v = fp->conf.values;
+	const char *wish = getenv("LIVEPUSH_COMPAT");
+	struct fp_calls *calls;
 	int r;
 
-	lp_fastpush_forget_conf(fp);
 	if (wish && wish[0] && strcmp(wish, "fastpush") != 0 && strcmp(wish, "none") != 0)
 		return lp_err_say(err, EINVAL,
 				  "LIVEPUSH_COMPAT: '%.100s' is neither fastpush nor "
 				  "none",
 				  wish);
-	if (conf->compat != LP_COMPAT_FASTPUSH && !(wish && strcmp(wish, "fastpush") == 0))
+	if (conf->compat != LP_COMPAT_FASTPUSH && !(wish && strcmp(wish, "fastpush") == 0)) {
+		lp_fastpush_calls_destroy(fp->calls);
+		fp->calls = NULL;
 		return 0;
-	text = RESTART_REGEX;
-	if ((r = lp_fastpush_conf_load(&fp->conf, lp_apply_tree_fd(in->apply), err)) < 0 ||
-	    (r = take_path(fp, v[LP_FP_BASE_PATH] ? v[LP_FP_BASE_PATH] : LP_FP_BASE_PATH_DEFAULT,
-			   err)) < 0 ||
-	    (r = compile(&fp->restarts, &fp->has_restarts,
-			 v[LP_FP_RESTART_REGEX] ? v[LP_FP_RESTART_REGEX] : text, "restart_regex",
-			 err)) < 0 ||
-	    (r = compile(&fp->ignored, &fp->has_ignored, v[LP_FP_IGNORE_REGEX], "ignore_regex",
-			 err)) < 0 ||
-	    (r = settle_listen(fp, err)) < 0 || (r = settle_app(fp, conf, err)) < 0) {
-		lp_fastpush_forget_conf(fp);
+	}
+	calls = lp_xcalloc(1, sizeof(*calls));
+	r = make_calls(calls, lp_apply_tree_fd(in->apply), err);
+	if (r == 0)
+		r = settle_listen(fp, calls, err);
+	if (r == 0)
+		r = settle_app(calls, conf, err);
+	if (r < 0) {
+		/* What was good before stays in force. */
+		lp_fastpush_calls_destroy(calls);
 		return lp_err_wrap(err, r, "cf-fastpush-controller");
 	}
-	fp->is_on = true;
+	lp_fastpush_calls_destroy(fp->calls);
+	fp->calls = calls;
 	say_state(fp);
 	return 0;
 }

@@ -9,6 +9,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #define LP_FP_FILES_MAX  100000             /* in one call */
 #define LP_FP_BODY_BYTES ((size_t)64 << 20) /* of an upload */
@@ -19,6 +20,9 @@
  * Returns 0 or -errno. */
 int lp_fastpush_list(int tree_fd, const char *dirs, const atomic_bool *stop, struct lp_buf *out,
 		     struct lp_err *err) LP_MUST_USE;
+
+/* A SHA-256 in hex, lower case. */
+void lp_fastpush_hex(const uint8_t digest[32], char hex[65]);
 
 /* Messages of one changeset, encoded (wire/msg.h), in order. Owned. */
 struct lp_fastpush_upload {

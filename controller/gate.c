@@ -47,6 +47,39 @@ static bool take_hop(const char *text, const char *end, const char **begin,
 	return true;
 }
 
+/* Some routers write "1.2.3.4:567" or "[2001:db8::1]:567"; the port is another one each time. */
+static void drop_port(char address[LP_GATE_ADDRESS_BYTES])
+{
+	char *end = strchr(address, address[0] == '[' ? ']' : ':');
+
+	if (address[0] == '[' && end) {
+		*end = '\0';
+		memmove(address, address + 1, (size_t)(end - address));
+	} else if (end && address[0] != '[' && !strchr(end + 1, ':')) {
+		*end = '\0';
+	}
+}
+
+/* One spelling for an address, and one for all that one host has: of IPv6 the network of 64 bits.
+ */
+static void settle(char address[LP_GATE_ADDRESS_BYTES])
+{
+	struct in6_addr six;
+	struct in_addr four;
+
+	drop_port(address);
+	if (inet_pton(AF_INET6, address, &six) != 1)
+		return;
+	if (IN6_IS_ADDR_V4MAPPED(&six)) {
+		memcpy(&four, six.s6_addr + 12, sizeof(four));
+		(void)inet_ntop(AF_INET, &four, address, LP_GATE_ADDRESS_BYTES);
+		return;
+	}
+	if (!IN6_IS_ADDR_LOOPBACK(&six))
+		memset(six.s6_addr + 8, 0, 8);
+	(void)inet_ntop(AF_INET6, &six, address, LP_GATE_ADDRESS_BYTES);
+}
+
 void lp_gate_peer(const char *forwarded_for, char out[LP_GATE_ADDRESS_BYTES])
 {
 	char before[LP_GATE_ADDRESS_BYTES];
@@ -56,9 +89,12 @@ void lp_gate_peer(const char *forwarded_for, char out[LP_GATE_ADDRESS_BYTES])
 		out[0] = '\0';
 		return;
 	}
+	settle(out);
 	while (begin > forwarded_for && is_private(out) &&
-	       take_hop(forwarded_for, begin - 1, &begin, before))
+	       take_hop(forwarded_for, begin - 1, &begin, before)) {
 		memcpy(out, before, sizeof(before));
+		settle(out);
+	}
 }
 
 static const struct lp_gate_entry *find(const struct lp_gate *g, const char *address)

@@ -29,7 +29,8 @@ struct lp_gate {
 /* Who a request comes from, by the X-Forwarded-For that the front door has written: the last hop,
  * which is the peer of the connection. While that is a private or loopback address, such as a
  * platform's router or balancer has, and there is a hop before it, that one: otherwise one stranger
- * would lock out everybody behind the router. "" when it says nothing. */
+ * would lock out everybody behind the router. Without a port, in one spelling; of IPv6 the network
+ * of 64 bits, all of which one host may have. "" when it says nothing. */
 void lp_gate_peer(const char *forwarded_for, char out[LP_GATE_ADDRESS_BYTES]);
 
 /* How long the address has to wait before its next attempt is looked at; 0: not at all. */

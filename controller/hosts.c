@@ -32,10 +32,25 @@ void lp_hosts_add(struct lp_hosts *hosts, const char *name)
 	hosts->names[hosts->n++] = lp_xstrndup(name, len);
 }
 
+static json_t *parse_vcap(const char *vcap)
+{
+	return vcap ? json_loads(vcap, 0, NULL) : NULL;
+}
+
+char *lp_hosts_vcap_text(const char *vcap, const char *key)
+{
+	json_t *o = parse_vcap(vcap);
+	const char *text = json_string_value(json_object_get(o, key));
+	char *copy = text && text[0] ? lp_xstrdup(text) : NULL;
+
+	json_decref(o);
+	return copy;
+}
+
 void lp_hosts_add_vcap(struct lp_hosts *hosts, const char *vcap)
 {
 	static const char *const keys[] = {"application_uris", "uris"};
-	json_t *o = vcap ? json_loads(vcap, 0, NULL) : NULL;
+	json_t *o = parse_vcap(vcap);
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		const json_t *uris = json_object_get(o, keys[i]), *uri;
@@ -94,6 +109,18 @@ bool lp_hosts_has(const struct lp_hosts *hosts, const char *host)
 		if (strcasecmp(hosts->names[i], name) == 0)
 			return true;
 	return false;
+}
+
+unsigned lp_hosts_port(const char *host)
+{
+	const char *at = host + name_len(host);
+	unsigned port = 0;
+
+	if (*at++ != ':')
+		return 0;
+	for (; *at >= '0' && *at <= '9' && port <= 65535; at++)
+		port = port * 10 + (unsigned)(*at - '0');
+	return *at || port > 65535 ? 0 : port;
 }
 
 /* The length of "name:port" without the port that the scheme has anyway. */

@@ -19,11 +19,17 @@ void lp_hosts_add(struct lp_hosts *hosts, const char *name);
 /* Adds those that Cloud Foundry's VCAP_APPLICATION (JSON) says; NULL and nonsense add none. */
 void lp_hosts_add_vcap(struct lp_hosts *hosts, const char *vcap);
 
+/* VCAP_APPLICATION's text at a key, such as application_id; owned, NULL when there is none. */
+char *lp_hosts_vcap_text(const char *vcap, const char *key);
+
 void lp_hosts_finish(struct lp_hosts *hosts);
 
 /* Whether a Host header ("name", "name:port", "[::1]:port") may be ours: an IP address, localhost
  * or a name below it, or one of the names, in any case of letters. */
 bool lp_hosts_has(const struct lp_hosts *hosts, const char *host);
+
+/* The port that a Host header says, 0 when it says none. */
+unsigned lp_hosts_port(const char *host);
 
 /* Whether an Origin ("http://name:port") is the same as the Host of its request, given that each
  * may leave out its scheme's port. */

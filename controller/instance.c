@@ -5,6 +5,8 @@
 #include "common/base/lp_fs.h"
 #include "common/base/lp_log.h"
 #include "common/base/lp_mem.h"
+#include "controller/cert.h"
+#include "controller/echo.h"
 #include "controller/fastpush.h"
 #include "controller/live.h"
 #include "controller/page.h"
@@ -53,10 +55,17 @@ static void on_output(void *ctx, uint64_t generation, enum lp_sup_stream stream,
 		      size_t len)
 {
 	struct lp_instance *in = ctx;
+	const struct lp_output piece = {.generation = generation,
+					.stream = stream,
+					.at_ms = lp_wall_us() / 1000,
+					.data = data,
+					.len = len};
 
-	lp_history_add(in->history, generation, stream, data, len);
-	lp_live_log(in->live, generation, stream, data, len);
-	lp_sessions_log(in, generation, stream, data, len);
+	lp_history_add(in->history, &piece);
+	lp_live_log(in->live, &piece);
+	lp_sessions_log(in, &piece);
+	if (stream != LP_STREAM_CONTROLLER)
+		lp_echo_add(in->echo, data, len);
 }
 
 static void on_restarted(void *ctx, uint64_t revision, uint64_t generation, uint64_t took_us)
@@ -160,8 +169,12 @@ static void reload_conf(struct lp_instance *in, uint64_t revision)
 {
 	struct lp_conf *conf = lp_xcalloc(1, sizeof(*conf)), *old = in->conf;
 	struct lp_err err = {0};
+	int r;
 
-	if (load_conf(in, conf, &err) < 0) {
+	r = load_conf(in, conf, &err);
+	if (r == 0 && (r = lp_cert_reconfigure(in, conf, &err)) < 0)
+		lp_conf_finish(conf);
+	if (r < 0) {
 		const struct lp_sup_failure f = {.revision = revision,
 						 .stage = LP_STAGE_CONFIG,
 						 .error = err.msg,
@@ -201,7 +214,8 @@ static void on_greeted(void *ctx, uint64_t epoch)
 
 static void on_mute(void *ctx, uint64_t epoch)
 {
-	lp_sessions_mute(ctx, epoch);
+	if (!lp_fastpush_mute(ctx, epoch))
+		lp_sessions_mute(ctx, epoch);
 }
 
 /* Whether the tree's own configuration changed. */
@@ -236,10 +250,11 @@ static void on_applied(void *ctx, const struct lp_applied *a)
 		return;
 	lp_past_applied(in, a);
 	check_conf(in, a);
-	lp_live_applied(in->live, a->revision, (const char *const *)a->paths, a->n_paths);
 	is_quiet = lp_fastpush_applied(in, a);
-	lp_sup_applied(in->sup, a->revision, (const char *const *)a->paths,
-		       is_quiet ? 0 : a->n_paths);
+	/* What the app writes whenever somebody looks must not reload who does. */
+	if (lp_sup_applied(in->sup, a->revision, (const char *const *)a->paths,
+			   is_quiet ? 0 : a->n_paths))
+		lp_live_applied(in->live, a->revision, (const char *const *)a->paths, a->n_paths);
 }
 
 static int settle_listen(struct lp_instance *in, struct lp_err *err)
@@ -341,6 +356,8 @@ static int start(struct lp_instance *in, struct lp_err *err)
 	    (r = lp_loop_on_signals(in->loop, &signals, on_signal, in, err)) < 0 ||
 	    (r = lp_apply_create(&in->apply, in->loop, in->opts->tree, &apply_ops, in, err)) < 0)
 		return r;
+	if (in->opts->echo && (r = lp_echo_create(&in->echo, in->loop, STDOUT_FILENO, err)) < 0)
+		return r;
 	in->revisions = lp_revisions_open(lp_apply_tree_fd(in->apply));
 	if ((r = first_conf(in, err)) < 0 || (r = settle_listen(in, err)) < 0)
 		return r;
@@ -375,6 +392,8 @@ static void finish(struct lp_instance *in)
 	lp_door_stop(in);
 	lp_sup_destroy(in->sup);
 	in->sup = NULL;
+	lp_echo_destroy(in->echo);
+	in->echo = NULL;
 	lp_apply_stop(in->apply);
 	lp_fastpush_stop(in);
 	lp_page_destroy(in);

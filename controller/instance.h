@@ -12,16 +12,20 @@
  * config: a livepush.yml elsewhere; NULL: the tree's own, followed as it changes. command:
  * NULL-terminated, instead of the configuration's; NULL: none. parent_fd: stop when it reaches its
  * end; -1: none. ephemeral: remove the tree at the end. wait: do not start the app before the first
- * changeset. hosts: NULL-terminated names by which it is reached, or NULL. on_listening: it answers
- * at "127.0.0.1:8080" from now on. All borrowed. */
+ * changeset. tls_cert, tls_key: files of the front door's certificate; NULL: what the configuration
+ * says. echo: repeat the app's output on standard output. hosts: NULL-terminated names by which it
+ * is reached, or NULL. on_listening: it answers at "127.0.0.1:8080" from now on. All borrowed. */
 struct lp_instance_opts {
 	const char *tree;
 	const char *listen;
 	const char *secret;
 	const char *config;
+	const char *tls_cert;
+	const char *tls_key;
 	char *const *command;
 	const char *const *hosts;
 	int parent_fd;
+	bool echo;
 	bool ephemeral;
 	bool wait;
 	void (*on_listening)(const char *address);

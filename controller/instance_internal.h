@@ -19,6 +19,8 @@ struct lp_web;
 struct lp_fastpush;
 struct lp_door;
 struct lp_live;
+struct lp_cert;
+struct lp_echo;
 
 /* The last broken livepush.yml of the tree: it came with revision `from`, and is there before
  * `until`. error: "" when there was none. */
@@ -36,10 +38,12 @@ struct lp_instance {
 	struct lp_sup *sup;
 	struct lp_proxy *proxy;
 	struct lp_door *door;         /* owned by door.c */
+	struct lp_cert *cert;         /* owned by cert.c; NULL: the door speaks plain HTTP */
 	struct lp_web *web;           /* owned by web.c */
 	struct lp_fastpush *fastpush; /* owned by fastpush.c */
 	char *listen;                 /* owned; as lp_proxy_addr_parse takes it */
 	struct lp_history *history;
+	struct lp_echo *echo;           /* NULL: what the app writes is not repeated */
 	struct lp_live *live;           /* owned by page.c */
 	struct lp_timer retag;          /* of the tag that pages get */
 	struct lp_revisions *revisions; /* past.c's */
@@ -66,8 +70,7 @@ void lp_sessions_tell(struct lp_instance *in, const struct lp_msg *msg);
 void lp_sessions_tell_owner(struct lp_instance *in, const struct lp_msg *msg);
 size_t lp_sessions_count(const struct lp_instance *in);
 /* To those who follow the log. */
-void lp_sessions_log(struct lp_instance *in, uint64_t generation, uint64_t stream, const char *data,
-		     size_t len);
+void lp_sessions_log(struct lp_instance *in, const struct lp_output *piece);
 /* For the owner whose connection is `epoch`. */
 void lp_sessions_reply(struct lp_instance *in, uint64_t epoch, const struct lp_buf *bytes);
 void lp_sessions_consumed(struct lp_instance *in, uint64_t epoch, size_t bytes, bool content);

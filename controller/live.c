@@ -3,12 +3,11 @@
 
 #include "common/base/lp_clock.h"
 #include "common/base/lp_mem.h"
-#include "common/base/lp_path.h"
+#include "common/base/lp_utf8.h"
 #include "controller/live_changes.h"
 
 #include <jansson.h>
 #include <openssl/evp.h>
-#include <stdio.h>
 #include <string.h>
 
 #define LISTENERS_MAX 64        /* of the visitors' browsers */
@@ -184,16 +183,24 @@ void lp_live_reconfigure(struct lp_live *live, const struct lp_conf *conf)
 /* Text of any bytes as JSON; what is no UTF-8 becomes U+FFFD. */
 static json_t *text_of(const char *bytes)
 {
-	json_t *s = json_string(bytes);
-	LP_AUTO_FREE char *plain = NULL;
+	struct lp_buf text = {0};
+	json_t *s = NULL;
 
-	if (s)
-		return s;
-	plain = lp_xstrdup(bytes);
-	for (char *p = plain; *p; p++)
-		if ((unsigned char)*p >= 0x80)
-			*p = '?';
-	return json_string(plain);
+	if (lp_utf8_add(&text, bytes, strlen(bytes)) == 0)
+		s = json_stringn(text.len ? (const char *)text.data : "", text.len);
+	lp_buf_finish(&text);
+	return s;
+}
+
+/* Copies a text; when it does not fit, its end goes, at a character's end. */
+static void copy_text(char *out, size_t out_bytes, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (len >= out_bytes)
+		len = lp_utf8_whole(text, out_bytes - 1);
+	memcpy(out, text, len);
+	out[len] = '\0';
 }
 
 static json_t *failure_of(const struct lp_live *live)
@@ -288,9 +295,9 @@ void lp_live_failed(struct lp_live *live, const struct lp_sup_failure *failure)
 {
 	live->failed = true;
 	live->failure = *failure;
-	(void)snprintf(live->error, sizeof(live->error), "%s", failure->error);
-	(void)snprintf(live->excerpt, sizeof(live->excerpt), "%s", failure->excerpt);
-	(void)snprintf(live->path, sizeof(live->path), "%s", failure->path ? failure->path : "");
+	copy_text(live->error, sizeof(live->error), failure->error);
+	copy_text(live->excerpt, sizeof(live->excerpt), failure->excerpt);
+	copy_text(live->path, sizeof(live->path), failure->path ? failure->path : "");
 	live->failure.path = live->path;
 	live->failure.error = live->error;
 	live->failure.excerpt = live->excerpt;
@@ -331,36 +338,43 @@ void lp_live_orphaned(struct lp_live *live)
 	touch(live);
 }
 
-void lp_live_log_to(struct lp_http *http, uint64_t generation, uint64_t stream, const char *data,
-		    size_t len)
+/* Takes an event with the next of the piece's bytes, at most LOG_BYTES. Owned. */
+static char *take_log(struct lp_output *piece)
 {
 	/* Base64: the bytes need be no text, and may be cut within a character. */
 	static const size_t base64_bytes = (LOG_BYTES + 2) / 3 * 4 + 1;
+	size_t n = piece->len < LOG_BYTES ? piece->len : LOG_BYTES;
+	LP_AUTO_FREE char *text = lp_xcalloc(1, base64_bytes);
 
-	while (len > 0) {
-		size_t n = len < LOG_BYTES ? len : LOG_BYTES;
-		LP_AUTO_FREE char *text = lp_xcalloc(1, base64_bytes);
-		LP_AUTO_FREE char *event = NULL;
+	(void)EVP_EncodeBlock((unsigned char *)text, (const unsigned char *)piece->data, (int)n);
+	piece->data += n;
+	piece->len -= n;
+	return lp_xasprintf("event: log\ndata: %llu %llu %s\n\n",
+			    (unsigned long long)piece->generation,
+			    (unsigned long long)piece->stream, text);
+}
 
-		(void)EVP_EncodeBlock((unsigned char *)text, (const unsigned char *)data, (int)n);
-		event = lp_xasprintf("event: log\ndata: %llu %llu %s\n\n",
-				     (unsigned long long)generation, (unsigned long long)stream,
-				     text);
+void lp_live_log_to(void *http, const struct lp_output *piece)
+{
+	struct lp_output rest = *piece;
+
+	while (rest.len > 0) {
+		LP_AUTO_FREE char *event = take_log(&rest);
+
 		if (lp_http_send(http, event, strlen(event)) < 0)
 			return;
-		data += n;
-		len -= n;
 	}
 }
 
-void lp_live_log(struct lp_live *live, uint64_t generation, uint64_t stream, const char *data,
-		 size_t len)
+void lp_live_log(struct lp_live *live, const struct lp_output *piece)
 {
-	live->counts.log_bytes += len;
-	for (struct listener *l = live->listeners, *next; l; l = next) {
-		next = l->next;
-		if (l->page)
-			lp_live_log_to(l->http, generation, stream, data, len);
+	struct lp_output rest = *piece;
+
+	live->counts.log_bytes += piece->len;
+	while (rest.len > 0 && live->n_pages > 0) {
+		LP_AUTO_FREE char *event = take_log(&rest);
+
+		tell(live, true, event, strlen(event));
 	}
 }
 

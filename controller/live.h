@@ -7,6 +7,7 @@
 #include "common/conf/conf.h"
 #include "common/loop/http.h"
 #include "common/loop/loop.h"
+#include "controller/history.h"
 #include "controller/metrics.h"
 #include "controller/supervise.h"
 #include "wire/msg.h"
@@ -49,11 +50,9 @@ void lp_live_fleet(struct lp_live *live, const struct lp_msg_fleet *fleet);
  * lp_live_fleet. It is so at the beginning, too. */
 void lp_live_orphaned(struct lp_live *live);
 
-/* Output of the app, for those who watch; to one of them. */
-void lp_live_log(struct lp_live *live, uint64_t generation, uint64_t stream, const char *data,
-		 size_t len);
-void lp_live_log_to(struct lp_http *http, uint64_t generation, uint64_t stream, const char *data,
-		    size_t len);
+/* Output of the app, for those who watch; to one of them (a struct lp_http). */
+void lp_live_log(struct lp_live *live, const struct lp_output *piece);
+void lp_live_log_to(void *http, const struct lp_output *piece);
 
 /* Streams events to a browser. page: of the instance's own page, with status and output; otherwise
  * what reload.js needs. Answers 503 when too many listen. */

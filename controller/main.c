@@ -3,11 +3,13 @@
 #include "common/base/lp_log.h"
 #include "common/base/lp_mem.h"
 #include "common/base/lp_secret.h"
+#include "common/conf/conf.h"
 #include "controller/instance.h"
 #include "controller/privilege.h"
 
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,10 +28,13 @@ static const char usage[] =
 	"  --listen ADDR:PORT  where the app is reached (default: port $PORT on all addresses)\n"
 	"  --config FILE       a livepush.yml elsewhere (default: the tree's own)\n"
 	"  --secret-file FILE  the shared secret (default: $LIVEPUSH_SECRET)\n"
+	"  --tls-cert FILE     serve HTTPS with this certificate chain (PEM), and\n"
+	"  --tls-key FILE      its private key; renewed files are taken as they come\n"
 	"  --host NAME         a name that browsers reach it by; any number of times\n"
 	"  --allow-root        run as root, which it refuses otherwise (LIVEPUSH_ALLOW_ROOT=1)\n"
 	"  --wait              do not start the app before the first changeset\n"
 	"  --parent-fd N       end when this descriptor reaches its end\n"
+	"  --quiet             do not repeat the app's output on standard output\n"
 	"  --ephemeral         remove the tree at the end\n"
 	"  --log-level LEVEL   trace, debug, info, warn (default) or error\n"
 	"  --version, --help\n"
@@ -43,10 +48,13 @@ enum option_id {
 	OPT_LISTEN,
 	OPT_CONFIG,
 	OPT_SECRET_FILE,
+	OPT_TLS_CERT,
+	OPT_TLS_KEY,
 	OPT_HOST,
 	OPT_ALLOW_ROOT,
 	OPT_WAIT,
 	OPT_PARENT_FD,
+	OPT_QUIET,
 	OPT_EPHEMERAL,
 	OPT_LOG_LEVEL,
 	OPT_VERSION,
@@ -58,10 +66,13 @@ static const struct option options[] = {
 	{"listen", required_argument, NULL, OPT_LISTEN},
 	{"config", required_argument, NULL, OPT_CONFIG},
 	{"secret-file", required_argument, NULL, OPT_SECRET_FILE},
+	{"tls-cert", required_argument, NULL, OPT_TLS_CERT},
+	{"tls-key", required_argument, NULL, OPT_TLS_KEY},
 	{"host", required_argument, NULL, OPT_HOST},
 	{"allow-root", no_argument, NULL, OPT_ALLOW_ROOT},
 	{"wait", no_argument, NULL, OPT_WAIT},
 	{"parent-fd", required_argument, NULL, OPT_PARENT_FD},
+	{"quiet", no_argument, NULL, OPT_QUIET},
 	{"ephemeral", no_argument, NULL, OPT_EPHEMERAL},
 	{"log-level", required_argument, NULL, OPT_LOG_LEVEL},
 	{"version", no_argument, NULL, OPT_VERSION},
@@ -107,9 +118,20 @@ static int take_option(struct args *a, int id)
 	case OPT_SECRET_FILE:
 		a->secret_file = optarg;
 		return 0;
+	case OPT_TLS_CERT:
+		a->opts.tls_cert = optarg;
+		return 0;
+	case OPT_TLS_KEY:
+		a->opts.tls_key = optarg;
+		return 0;
 	case OPT_HOST:
 		if (a->n_hosts == HOSTS_MAX)
 			return complain(a, ": too many names with --host", optarg);
+		if (!lp_conf_is_host(optarg))
+			return complain(a,
+					": no name for --host; it takes one such as "
+					"app.example.com, without http:// and path",
+					optarg);
 		a->hosts[a->n_hosts++] = optarg;
 		a->opts.hosts = a->hosts;
 		return 0;
@@ -125,6 +147,9 @@ static int take_option(struct args *a, int id)
 		    fcntl((int)number, F_GETFD) < 0)
 			return complain(a, ": no open descriptor for --parent-fd", optarg);
 		a->opts.parent_fd = (int)number;
+		return 0;
+	case OPT_QUIET:
+		a->opts.echo = false;
 		return 0;
 	case OPT_EPHEMERAL:
 		a->opts.ephemeral = true;
@@ -183,14 +208,16 @@ static int parse(struct args *a, int argc, char **argv)
 static int read_secret(struct args *a)
 {
 	char *env = getenv("LIVEPUSH_SECRET");
-	const char *fault;
+	const char *fault, *warning;
 	struct lp_err err = {0};
 
 	if (a->secret_file) {
-		if (lp_secret_read(&a->secret, a->secret_file, &err) < 0) {
+		if (lp_secret_read(&a->secret, a->secret_file, &warning, &err) < 0) {
 			(void)fprintf(stderr, "livepush-controller: %s\n", err.msg);
 			return -1;
 		}
+		if (warning)
+			lp_log(LP_WARN, "secret", "%s: %s", a->secret_file, warning);
 	} else if (env) {
 		a->secret = lp_xstrdup(env);
 	}
@@ -248,11 +275,26 @@ static void print_listening(const char *address)
 	(void)fflush(stdout);
 }
 
+/* What is opened must not become the standard output of somebody who closed that; and whoever reads
+ * it may go away. */
+static void settle_standard(void)
+{
+	const struct sigaction ignore = {.sa_handler = SIG_IGN};
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	lp_auto_close(&fd);
+	(void)sigaction(SIGPIPE, &ignore, NULL);
+}
+
 int main(int argc, char **argv)
 {
-	struct args a = {.opts = {.parent_fd = -1, .on_listening = print_listening}};
+	struct args a = {.opts = {.parent_fd = -1, .echo = true, .on_listening = print_listening}};
 	struct lp_err err = {0};
 
+	settle_standard();
 	if (take_environment(&a) == 0 && parse(&a, argc, argv) == 0) {
 		a.exit_status = EXIT_FAILED;
 		if (settle_privilege(&a) == 0 && read_secret(&a) == 0 && settle_paths(&a) == 0) {

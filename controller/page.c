@@ -97,16 +97,11 @@ static int on_status(void *ctx, struct lp_buf *out)
 	return lp_status_json(ctx, out);
 }
 
-static void log_one(void *ctx, uint64_t generation, uint64_t stream, const char *data, size_t len)
-{
-	lp_live_log_to(ctx, generation, stream, data, len);
-}
-
 static void on_backlog(void *ctx, struct lp_http *http)
 {
 	const struct lp_instance *in = ctx;
 
-	lp_history_last(in->history, BACKLOG_LINES, log_one, http);
+	lp_history_last(in->history, BACKLOG_LINES, lp_live_log_to, http);
 }
 
 static void on_announced(void *ctx, uint64_t revision)

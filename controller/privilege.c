@@ -2,6 +2,7 @@
 #include "controller/privilege.h"
 
 #include <linux/capability.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -25,6 +26,7 @@ int lp_privilege_drop(struct lp_err *err)
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct set[2] = {{0}};
 	uint64_t mask = kept_mask();
+	bool drops = false;
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL) < 0)
 		return lp_err_set(err, errno, "cannot set no_new_privs");
@@ -39,11 +41,15 @@ int lp_privilege_drop(struct lp_err *err)
 	if (syscall(SYS_capget, &head, set) < 0)
 		return lp_err_set(err, errno, "cannot read the capabilities");
 	for (unsigned i = 0; i < 2; i++) {
-		set[i].permitted &= (uint32_t)(mask >> (32 * i));
+		uint32_t kept_here = (uint32_t)(mask >> (32 * i));
+
+		drops |= (set[i].permitted & ~kept_here) != 0 || set[i].inheritable != 0;
+		set[i].permitted &= kept_here;
 		set[i].effective = set[i].permitted;
 		set[i].inheritable = 0;
 	}
-	if (syscall(SYS_capset, &head, set) < 0)
+	/* A sandbox may forbid the call where there is nothing left to drop. */
+	if (drops && syscall(SYS_capset, &head, set) < 0)
 		return lp_err_set(err, errno, "cannot drop capabilities");
 	return 0;
 }

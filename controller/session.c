@@ -6,7 +6,6 @@
 #include "common/base/lp_fs.h"
 #include "common/base/lp_log.h"
 #include "common/base/lp_mem.h"
-#include "controller/fastpush.h"
 #include "controller/live.h"
 #include "controller/past.h"
 #include "controller/web.h"
@@ -35,9 +34,15 @@ const char *lp_sessions_owner(const struct lp_instance *in)
 /* Refuses it when its address has given wrong secrets. */
 static bool must_wait(struct lp_session *s)
 {
-	if (lp_web_wait_us(s->in, lp_ws_forwarded_for(s->ws)) == 0)
+	uint64_t wait_us = lp_web_wait_us(s->in, lp_ws_forwarded_for(s->ws));
+	char text[96];
+
+	if (wait_us == 0)
 		return false;
-	lp_session_refuse(s, LP_REFUSE_CLOSED, "too many wrong secrets from your address");
+	(void)snprintf(text, sizeof(text),
+		       "too many wrong secrets from your address; try again in %u s",
+		       (unsigned)((wait_us + 999999) / 1000000));
+	lp_session_refuse(s, LP_REFUSE_CLOSED, text);
 	return true;
 }
 
@@ -99,7 +104,6 @@ static bool become_owner(struct lp_session *s)
 		lp_session_refuse(in->owner, LP_REFUSE_CLOSED, "replaced by a newer connection");
 	}
 	in->owner = s;
-	lp_fastpush_superseded(in);
 	s->epoch = ++in->next_epoch;
 	return true;
 }

@@ -48,7 +48,7 @@ struct lp_session {
  * releases what was not written. */
 void lp_session_send(struct lp_session *s, const struct lp_msg *msg);
 void lp_session_refuse(struct lp_session *s, enum lp_refusal code, const char *text);
-void lp_session_log(void *ctx, uint64_t generation, uint64_t stream, const char *data, size_t len);
+void lp_session_log(void *ctx, const struct lp_output *piece);
 void lp_session_on_writable(struct lp_ws *ws);
 void lp_session_forget(struct lp_session *s);
 

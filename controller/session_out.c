@@ -88,16 +88,19 @@ void lp_session_forget(struct lp_session *s)
 	s->last = NULL;
 }
 
-void lp_session_log(void *ctx, uint64_t generation, uint64_t stream, const char *data, size_t len)
+void lp_session_log(void *ctx, const struct lp_output *piece)
 {
 	struct lp_session *s = ctx;
 	struct lp_msg msg = {.kind = LP_MSG_LOG};
+	const char *data = piece->data;
+	size_t len = piece->len;
 
+	msg.u.log.generation = piece->generation;
+	msg.u.log.stream = piece->stream;
+	msg.u.log.at_ms = piece->at_ms;
 	while (len > 0 && s->queued_bytes < LOG_QUEUE_MAX) {
 		size_t n = len < LP_WIRE_PIECE_BYTES ? len : LP_WIRE_PIECE_BYTES;
 
-		msg.u.log.generation = generation;
-		msg.u.log.stream = stream;
 		msg.u.log.content = (struct lp_bytes){(const uint8_t *)data, n};
 		lp_session_send(s, &msg);
 		data += n;
@@ -127,12 +130,11 @@ size_t lp_sessions_count(const struct lp_instance *in)
 	return n;
 }
 
-void lp_sessions_log(struct lp_instance *in, uint64_t generation, uint64_t stream, const char *data,
-		     size_t len)
+void lp_sessions_log(struct lp_instance *in, const struct lp_output *piece)
 {
 	for (struct lp_session *s = in->sessions; s; s = s->next)
 		if (s->state == READY && s->follows)
-			lp_session_log(s, generation, stream, data, len);
+			lp_session_log(s, piece);
 }
 
 void lp_sessions_mute(struct lp_instance *in, uint64_t epoch)

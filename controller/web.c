@@ -30,7 +30,9 @@ enum proof {
 
 struct lp_web {
 	struct lp_gate gate;
-	struct lp_hosts hosts; /* of the environment and the command line */
+	struct lp_hosts hosts;       /* of the environment and the command line */
+	struct lp_log_limit wrong;   /* lines about wrong secrets */
+	struct lp_log_limit foreign; /* about pages of other sites */
 };
 
 static const enum lp_ticket_scope ticket_scopes[LP_WEB_SCOPE_COUNT_] = {
@@ -38,10 +40,24 @@ static const enum lp_ticket_scope ticket_scopes[LP_WEB_SCOPE_COUNT_] = {
 	[LP_WEB_RELOAD] = LP_TICKET_RELOAD,
 };
 
-static const char *const cookie_names[LP_TICKET_SCOPE_COUNT_] = {
-	[LP_TICKET_ADMIN] = "livepush-admin",
-	[LP_TICKET_RELOAD] = "livepush-reload",
-};
+#define COOKIE_NAME_BYTES 32
+
+/* Browsers send a cookie to every port of its host, where other instances may be: each port's has a
+ * name of its own, "livepush-admin-8080", or "livepush-admin" where Host says no port. */
+static void name_cookie(const struct lp_http *http, enum lp_ticket_scope scope,
+			char out[COOKIE_NAME_BYTES])
+{
+	static const char *const names[LP_TICKET_SCOPE_COUNT_] = {
+		[LP_TICKET_ADMIN] = "livepush-admin",
+		[LP_TICKET_RELOAD] = "livepush-reload",
+	};
+	unsigned port = lp_hosts_port(lp_http_header(http, LP_HTTP_HOST));
+
+	if (port > 0)
+		(void)snprintf(out, COOKIE_NAME_BYTES, "%s-%u", names[scope], port);
+	else
+		(void)snprintf(out, COOKIE_NAME_BYTES, "%s", names[scope]);
+}
 
 void lp_web_create(struct lp_instance *in)
 {
@@ -70,10 +86,34 @@ uint64_t lp_web_wait_us(struct lp_instance *in, const char *forwarded_for)
 	return lp_gate_wait_us(&in->web->gate, address, lp_now_us());
 }
 
+unsigned lp_web_wait_s(struct lp_instance *in, struct lp_http *http)
+{
+	uint64_t wait_us = lp_web_wait_us(in, lp_http_header(http, LP_HTTP_FORWARDED_FOR));
+	unsigned wait_s = (unsigned)((wait_us + 999999) / 1000000);
+	char seconds[24];
+
+	if (wait_s > 0) {
+		(void)snprintf(seconds, sizeof(seconds), "%u", wait_s);
+		lp_http_set(http, "retry-after", seconds);
+	}
+	return wait_s;
+}
+
+/* " (and 12 more like it)", "" for none. */
+static const char *more_text(unsigned left_out, char out[48])
+{
+	out[0] = '\0';
+	if (left_out > 0)
+		(void)snprintf(out, 48, " (and %u more such since the last line)", left_out);
+	return out;
+}
+
 void lp_web_attempt(struct lp_instance *in, const char *forwarded_for, bool passed)
 {
 	char address[LP_GATE_ADDRESS_BYTES];
 	uint64_t now_us = lp_now_us(), wait_us;
+	unsigned left_out;
+	char more[48];
 
 	lp_gate_peer(forwarded_for, address);
 	if (passed) {
@@ -82,8 +122,10 @@ void lp_web_attempt(struct lp_instance *in, const char *forwarded_for, bool pass
 	}
 	lp_gate_failed(&in->web->gate, address, now_us);
 	wait_us = lp_gate_wait_us(&in->web->gate, address, now_us);
-	lp_log(LP_WARN, "web", "a wrong secret from %s; its next attempt counts in %u s",
-	       address[0] ? address : "nowhere", (unsigned)(wait_us / 1000000));
+	if (lp_log_may(&in->web->wrong, now_us, &left_out))
+		lp_log(LP_WARN, "web", "a wrong secret from %s; its next attempt counts in %u s%s",
+		       address[0] ? address : "nowhere", (unsigned)(wait_us / 1000000),
+		       more_text(left_out, more));
 }
 
 static bool is_our_host(const struct lp_instance *in, const char *host)
@@ -93,20 +135,33 @@ static bool is_our_host(const struct lp_instance *in, const char *host)
 	return lp_hosts_has(&in->web->hosts, host) || lp_hosts_has(&of_conf, host);
 }
 
+static int say_wait(struct lp_http *http, unsigned wait_s)
+{
+	LP_AUTO_FREE char *text = lp_xasprintf(
+		"too many wrong attempts from your address; try again in %u s", wait_s);
+
+	lp_http_say(http, 429, text);
+	return 429;
+}
+
 int lp_web_on_upgrade(void *ctx, struct lp_http *http)
 {
 	struct lp_instance *in = ctx;
 	const char *origin = lp_http_header(http, LP_HTTP_ORIGIN),
 		   *host = lp_http_header(http, LP_HTTP_HOST);
+	unsigned wait_s = lp_web_wait_s(in, http), left_out;
+	char more[48];
 
 	/* Browsers always say where a page that opens a WebSocket is from; others have no reason.
 	 */
 	if (origin[0] && (!lp_hosts_is_origin(origin, host) || !is_our_host(in, host))) {
-		lp_log(LP_WARN, "web", "refused a WebSocket of a page at %.200s for host %.200s",
-		       origin, host);
+		if (lp_log_may(&in->web->foreign, lp_now_us(), &left_out))
+			lp_log(LP_WARN, "web",
+			       "refused a WebSocket of a page at %.200s for host %.200s%s", origin,
+			       host, more_text(left_out, more));
 		return 403;
 	}
-	return lp_web_wait_us(in, lp_http_header(http, LP_HTTP_FORWARDED_FOR)) ? 429 : 0;
+	return wait_s > 0 ? say_wait(http, wait_s) : 0;
 }
 
 /* One that is none of ours is no attempt: browsers keep those of an instance that had another
@@ -141,10 +196,11 @@ static enum proof check_cookies(const struct lp_instance *in, const struct lp_ht
 				enum lp_ticket_scope wanted)
 {
 	enum proof proof = PROOF_NONE, best = PROOF_NONE;
-	char ticket[LP_TICKET_MAX_BYTES];
+	char ticket[LP_TICKET_MAX_BYTES], name[COOKIE_NAME_BYTES];
 
 	for (int i = LP_TICKET_ADMIN; i < LP_TICKET_SCOPE_COUNT_ && proof != PROOF_COOKIE; i++) {
-		if (!lp_http_cookie(http, cookie_names[i], ticket, sizeof(ticket)))
+		name_cookie(http, (enum lp_ticket_scope)i, name);
+		if (!lp_http_cookie(http, name, ticket, sizeof(ticket)))
 			continue;
 		proof = check_ticket(ticket, in, LP_TICKET_COOKIE, wanted);
 		best = proof;
@@ -152,34 +208,43 @@ static enum proof check_cookies(const struct lp_instance *in, const struct lp_ht
 	return best == PROOF_COOKIE && !may_use_cookie(http) ? PROOF_STALE : best;
 }
 
+/* Only who tries a secret has to wait after wrong ones: nobody guesses a ticket. */
+static bool gives_secret(const struct lp_http *http)
+{
+	return strncasecmp(lp_http_header(http, LP_HTTP_AUTHORIZATION), "Bearer ", 7) == 0;
+}
+
 static enum proof find_proof(const struct lp_instance *in, const struct lp_http *http,
 			     enum lp_ticket_scope wanted)
 {
 	const char *given = lp_http_header(http, LP_HTTP_AUTHORIZATION);
 	char ticket[LP_TICKET_MAX_BYTES];
+	enum proof link = PROOF_NONE;
 
 	if (!in->opts->secret)
 		return PROOF_NONE;
-	if (strncasecmp(given, "Bearer ", 7) == 0)
+	if (gives_secret(http))
 		return lp_ticket_same(given + 7, in->opts->secret) ? PROOF_BEARER : PROOF_WRONG;
 	if (lp_http_parameter(http, "t", ticket, sizeof(ticket)))
-		return check_ticket(ticket, in, LP_TICKET_LINK, wanted);
-	return check_cookies(in, http, wanted);
+		link = check_ticket(ticket, in, LP_TICKET_LINK, wanted);
+	/* Whoever opens an old link again may have its cookie still. */
+	return link == PROOF_LINK ? link : check_cookies(in, http, wanted);
 }
 
 /* A link that a person opened becomes a cookie, so that it does not stay in the address bar. */
 static void exchange(struct lp_instance *in, struct lp_http *http, enum lp_ticket_scope scope)
 {
 	LP_AUTO_FREE char *cookie = NULL;
-	char ticket[LP_TICKET_MAX_BYTES];
+	char ticket[LP_TICKET_MAX_BYTES], name[COOKIE_NAME_BYTES];
 	const char *proto = strrchr(lp_http_header(http, LP_HTTP_FORWARDED_PROTO), ',');
 
 	proto = proto ? proto + 1 : lp_http_header(http, LP_HTTP_FORWARDED_PROTO);
 	proto += strspn(proto, " ");
 	lp_ticket_make(ticket, in->opts->secret, LP_TICKET_COOKIE, scope,
 		       lp_wall_us() / 1000000 + COOKIE_LIFE_S);
+	name_cookie(http, scope, name);
 	cookie = lp_xasprintf("%s=%s; Path=/_livepush/; Max-Age=%u; HttpOnly; SameSite=Strict%s",
-			      cookie_names[scope], ticket, COOKIE_LIFE_S,
+			      name, ticket, COOKIE_LIFE_S,
 			      strcmp(proto, "https") == 0 ? "; Secure" : "");
 	lp_http_set(http, "set-cookie", cookie);
 	/* Relative to where it was asked for, which need not be where we think that we are. */
@@ -199,14 +264,11 @@ static bool admit(struct lp_instance *in, struct lp_http *http, const struct lp_
 {
 	const char *from = lp_http_header(http, LP_HTTP_FORWARDED_FOR);
 	enum lp_ticket_scope scope = ticket_scopes[row->scope];
-	uint64_t wait_us = lp_web_wait_us(in, from);
+	unsigned wait_s = gives_secret(http) ? lp_web_wait_s(in, http) : 0;
 	enum proof proof;
-	char seconds[24];
 
-	if (wait_us > 0) {
-		(void)snprintf(seconds, sizeof(seconds), "%u", (unsigned)(wait_us / 1000000 + 1));
-		lp_http_set(http, "retry-after", seconds);
-		refuse(http, 429, "too many wrong attempts from your address");
+	if (wait_s > 0) {
+		(void)say_wait(http, wait_s);
 		return false;
 	}
 	proof = find_proof(in, http, scope);

@@ -13,6 +13,9 @@ void lp_web_destroy(struct lp_instance *in);
  * attempt is looked at; 0: not at all. */
 uint64_t lp_web_wait_us(struct lp_instance *in, const char *forwarded_for);
 
+/* The same in whole seconds for an HTTP request, whose answer it adds to: Retry-After. */
+unsigned lp_web_wait_s(struct lp_instance *in, struct lp_http *http);
+
 /* An attempt to prove the secret was looked at. */
 void lp_web_attempt(struct lp_instance *in, const char *forwarded_for, bool passed);
 

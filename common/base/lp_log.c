@@ -1,6 +1,8 @@
 /* lp_log.c: the log lines of the shells. */
 #include "common/base/lp_log.h"
 
+#include "common/base/lp_utf8.h"
+
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -43,15 +45,30 @@ void lp_log(enum lp_log_level level, const char *module, const char *fmt, ...)
 	if (n < 0 || (size_t)n >= sizeof(line) - 1)
 		return;
 	va_start(ap, fmt);
+	/* clang 14 takes ap for uninitialised. NOLINTNEXTLINE(clang-analyzer-valist*) */
 	m = vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, ap);
 	va_end(ap);
 	if (m < 0)
 		return;
+	lp_utf8_plain(line);
 	len = strlen(line);
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
-			line[i] = '?';
 	line[len++] = '\n';
 	if (write(STDERR_FILENO, line, len) < 0)
 		return; /* there is nowhere left to say so */
+}
+
+bool lp_log_may(struct lp_log_limit *limit, uint64_t now_us, unsigned *left_out)
+{
+	if (limit->lines == 0 || now_us - limit->since_us >= LP_LOG_LIMIT_US) {
+		limit->since_us = now_us;
+		limit->lines = 0;
+	}
+	if (limit->lines == LP_LOG_LIMIT_LINES) {
+		limit->left_out++;
+		return false;
+	}
+	limit->lines++;
+	*left_out = limit->left_out;
+	limit->left_out = 0;
+	return true;
 }

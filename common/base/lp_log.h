@@ -5,6 +5,9 @@
 
 #include "common/base/lp_util.h"
 
+#include <stdbool.h>
+#include <stdint.h>
+
 enum lp_log_level {
 	LP_TRACE,
 	LP_DEBUG,
@@ -26,5 +29,20 @@ int lp_log_on(enum lp_log_level level);
 /* Writes "LEVEL module: text\n" to stderr with one write(2), cut at 4 KiB, control characters
  * replaced by '?'. Any thread. */
 void lp_log(enum lp_log_level level, const char *module, const char *fmt, ...) LP_PRINTF(3, 4);
+
+#define LP_LOG_LIMIT_LINES 10        /* of one kind */
+#define LP_LOG_LIMIT_US    60000000u /* in that time */
+
+/* Counts lines of a kind that strangers can cause, so that they do not fill a disk. Zeroed: none
+ * was written. */
+struct lp_log_limit {
+	uint64_t since_us;
+	unsigned lines;
+	unsigned left_out;
+};
+
+/* Whether another line of the kind may be written at now_us; when it may, *left_out is how many
+ * were not since the last. Pure. */
+bool lp_log_may(struct lp_log_limit *limit, uint64_t now_us, unsigned *left_out);
 
 #endif

@@ -5,6 +5,7 @@
 #include "common/base/lp_mem.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 const char *lp_secret_fault(const char *secret)
 {
@@ -17,11 +18,16 @@ const char *lp_secret_fault(const char *secret)
 	return NULL;
 }
 
-int lp_secret_read(char **out, const char *path, struct lp_err *err)
+int lp_secret_read(char **out, const char *path, const char **warning, struct lp_err *err)
 {
 	struct lp_buf text;
+	struct stat st;
 	int r;
 
+	/* Not refused: the only user of a container gets its secrets like that. */
+	*warning = stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IRWXO)
+			   ? "others on this machine may read or change it; chmod o= it"
+			   : NULL;
 	lp_buf_init(&text, LP_SECRET_MAX_BYTES + 2); /* with the end of its line */
 	r = lp_read_file(AT_FDCWD, path, &text);
 	if (r == 0 && !lp_buf_text(&text))

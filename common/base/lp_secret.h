@@ -11,8 +11,10 @@
 /* Why a secret may not be used ("it is shorter than 16 bytes"), or NULL when it may. */
 const char *lp_secret_fault(const char *secret);
 
-/* The first line of a file: an owned string that lp_secret_fault may still object to. Returns 0,
- * or -errno (-EFBIG: the file is longer than a secret may be). */
-int lp_secret_read(char **out, const char *path, struct lp_err *err) LP_MUST_USE;
+/* The first line of a file: an owned string that lp_secret_fault may still object to. *warning:
+ * what is to be said of the file ("others may read it: chmod o= it"), or NULL. Returns 0, or -errno
+ * (-EFBIG: the file is longer than a secret may be). */
+int lp_secret_read(char **out, const char *path, const char **warning,
+		   struct lp_err *err) LP_MUST_USE;
 
 #endif

@@ -28,6 +28,7 @@ void lp_conf_init(struct lp_conf *conf)
 				.streams_ms = 30000,
 				.hold_ms = 30000,
 			},
+		.front = {.h2c = 1},
 	};
 }
 
@@ -65,6 +66,8 @@ void lp_conf_finish(struct lp_conf *conf)
 	free(conf->targets);
 	conf_free_strings(&conf->health.command.argv, &conf->health.command.n);
 	free(conf->health.path);
+	free(conf->tls.cert);
+	free(conf->tls.key);
 	free(conf->app);
 	lp_conf_init(conf);
 }

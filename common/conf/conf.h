@@ -95,6 +95,13 @@ struct lp_conf_front {
 	uint32_t response_ms;
 	uint32_t idle_ms;
 	int via; /* whether to add Via; default 0 */
+	int h2c; /* whether HTTP/2 in clear text goes to the app, unseen; default 1 */
+};
+
+/* The front door's certificate chain and its key, PEM files; both NULL (default): plain HTTP. */
+struct lp_conf_tls {
+	char *cert;
+	char *key;
 };
 
 enum lp_conf_compress {
@@ -143,6 +150,7 @@ struct lp_conf {
 	struct lp_conf_health health;
 	struct lp_conf_restart restart;
 	struct lp_conf_front front;
+	struct lp_conf_tls tls;
 	int canary; /* whether one of several instances gets what is new first; default 0 */
 	int inject; /* whether pages get the reload script; default 0 */
 	struct lp_conf_target *targets;
@@ -183,6 +191,9 @@ const struct lp_conf_target *lp_conf_target(const struct lp_conf *conf, const ch
 
 /* Whether text[0..len) is the digest of a public key as in a pin: "sha256//" and base64. */
 bool lp_conf_is_pin(const char *text, size_t len);
+
+/* Whether a text is the name of a host ("app.example.com", also with a port, or "[::1]"). */
+bool lp_conf_is_host(const char *text);
 
 /* Parses "250ms", "10s", "2m" or "1h" (a whole number and a unit; at most 24 h) into milliseconds.
  * Returns 0 or -EINVAL. */

@@ -67,6 +67,32 @@ int conf_check_url(struct conf_reader *r, const char *text)
 	return 0;
 }
 
+bool lp_conf_is_host(const char *text)
+{
+	static const char other[] = LETTERS DIGITS ".-_:";
+	size_t len = strlen(text), name_len = strcspn(text, ":");
+
+	if (text[0] == '[')
+		return len > 2 && strspn(text, "[]:." DIGITS "abcdefABCDEF") == len &&
+		       strchr(text, ']') != NULL;
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)text[i] < 0x80 && !strchr(other, text[i]))
+			return false;
+	return name_len > 0 && strspn(text + name_len, ":" DIGITS) == len - name_len;
+}
+
+int conf_check_host(struct conf_reader *r, const char *text)
+{
+	char shown[CONF_SHOWN_BYTES];
+
+	if (lp_conf_is_host(text))
+		return 0;
+	return conf_fail(r, conf_here(r),
+			 "'%s' takes names such as app.example.com, without http:// and path, not "
+			 "'%s'",
+			 r->what, conf_shown(shown, text));
+}
+
 int conf_check_line(struct conf_reader *r, const char *text)
 {
 	if (!strpbrk(text, "\r\n"))

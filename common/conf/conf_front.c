@@ -1,4 +1,5 @@
-/* common/conf/conf_front.c: the keys of `front:`, the limits of the front door. */
+/* common/conf/conf_front.c: the keys of `front:`, the limits of the front door, and of `tls:`, its
+ * certificate. */
 #include "common/conf/conf_front.h"
 
 #include "common/conf/conf_value.h"
@@ -84,12 +85,6 @@ static int read_count(struct conf_reader *r, const struct conf_field *f, void *o
 	return 0;
 }
 
-static const struct conf_word yes_words[] = {
-	{"true", 1},
-	{"false", 0},
-	{NULL, 0},
-};
-
 static const struct conf_field front_fields[] = {
 	{"max_body", read_size, .offset = offsetof(struct lp_conf_front, max_body_bytes)},
 	{"max_conns", read_count, .offset = offsetof(struct lp_conf_front, max_conns), .min = 1,
@@ -99,7 +94,10 @@ static const struct conf_field front_fields[] = {
 	DURATION("write_timeout", write_ms),
 	DURATION("response_timeout", response_ms),
 	DURATION("idle_timeout", idle_ms),
-	{"via", conf_read_word, .offset = offsetof(struct lp_conf_front, via), .words = yes_words},
+	{"via", conf_read_word, .offset = offsetof(struct lp_conf_front, via),
+	 .words = conf_yes_words},
+	{"h2c", conf_read_word, .offset = offsetof(struct lp_conf_front, h2c),
+	 .words = conf_yes_words},
 };
 
 static const struct conf_map front_map = {
@@ -111,4 +109,29 @@ static const struct conf_map front_map = {
 int conf_read_front(struct conf_reader *r, const struct conf_field *f, void *obj)
 {
 	return conf_read_map(r, &front_map, (char *)obj + f->offset);
+}
+
+static const struct conf_field tls_fields[] = {
+	{"cert", conf_read_string, .offset = offsetof(struct lp_conf_tls, cert)},
+	{"key", conf_read_string, .offset = offsetof(struct lp_conf_tls, key)},
+};
+
+static int check_tls(struct conf_reader *r, const struct conf_seen *seen, void *obj)
+{
+	(void)obj;
+	if (conf_seen_at(seen, "cert") && conf_seen_at(seen, "key"))
+		return 0;
+	return conf_fail(r, seen->start, "'tls' takes both 'cert' and 'key'");
+}
+
+static const struct conf_map tls_map = {
+	"tls",
+	.fields = tls_fields,
+	.n_fields = LP_COUNT_OF(tls_fields),
+	.check = check_tls,
+};
+
+int conf_read_tls(struct conf_reader *r, const struct conf_field *f, void *obj)
+{
+	return conf_read_map(r, &tls_map, (char *)obj + f->offset);
 }

@@ -395,12 +395,6 @@ static int read_targets(struct conf_reader *r, const struct conf_field *f, void 
 			 obj);
 }
 
-static const struct conf_word yes_words[] = {
-	{"true", 1},
-	{"false", 0},
-	{NULL, 0},
-};
-
 static const struct conf_field top_fields[] = {
 	{"app", conf_read_string, AT(lp_conf, app), .each = conf_check_name},
 	{"command", conf_read_command, AT(lp_conf, command)},
@@ -411,11 +405,12 @@ static const struct conf_field top_fields[] = {
 	{"health", read_health, AT(lp_conf, health)},
 	{"restart", read_restart, AT(lp_conf, restart)},
 	{"front", conf_read_front, AT(lp_conf, front)},
-	{"canary", conf_read_word, AT(lp_conf, canary), .words = yes_words},
-	{"inject", conf_read_word, AT(lp_conf, inject), .words = yes_words},
+	{"tls", conf_read_tls, AT(lp_conf, tls)},
+	{"canary", conf_read_word, AT(lp_conf, canary), .words = conf_yes_words},
+	{"inject", conf_read_word, AT(lp_conf, inject), .words = conf_yes_words},
 	{"targets", .read = read_targets},
 	{"hosts", conf_read_strings, AT(lp_conf, hosts), ALSO(lp_conf, n_hosts),
-	 .each = conf_check_line},
+	 .each = conf_check_host},
 	{"compat", conf_read_word, AT(lp_conf, compat), .words = compat_words},
 };
 

@@ -181,6 +181,12 @@ static int fail_word(struct conf_reader *r, const struct conf_word *words, const
 			 conf_shown(shown, text));
 }
 
+const struct conf_word conf_yes_words[] = {
+	{"true", 1},
+	{"false", 0},
+	{NULL, 0},
+};
+
 int conf_read_word(struct conf_reader *r, const struct conf_field *f, void *obj)
 {
 	const struct conf_word *word;

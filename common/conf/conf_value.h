@@ -17,6 +17,9 @@ conf_value_fn conf_read_command;
 /* enum: one of f->words. */
 conf_value_fn conf_read_word;
 
+/* The words of such a key that is on (1) or off (0): true and false. */
+extern const struct conf_word conf_yes_words[];
+
 /* uint32_t: a duration in milliseconds within min and max. */
 conf_value_fn conf_read_duration;
 
@@ -35,6 +38,9 @@ int conf_check_env_name(struct conf_reader *r, const char *text);
 
 /* Refuses what is no ws:// or wss:// URL, or has a user or password in it. */
 int conf_check_url(struct conf_reader *r, const char *text);
+
+/* Refuses what is no name of a host, with or without a port. */
+int conf_check_host(struct conf_reader *r, const char *text);
 
 /* Refuses a line break; conf_check_glob also a '!' in front. */
 int conf_check_line(struct conf_reader *r, const char *text);

@@ -1,5 +1,5 @@
 /* common/conf/conf_word.h: words in messages: quoting what somebody wrote and guessing what was
- * meant. Internal to the room. */
+ * meant. */
 #ifndef LP_COMMON_CONF_CONF_WORD_H
 #define LP_COMMON_CONF_CONF_WORD_H
 

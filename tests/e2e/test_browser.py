@@ -21,6 +21,14 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 """
 
+# Fails as it starts, and leaves behind when that was.
+BROKEN = """
+import time
+with open(%r, "w") as file:
+    file.write(str(time.time()))
+raise RuntimeError("broken on purpose")
+"""
+
 # Counts how often it was loaded.
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><title>The app</title>
@@ -147,14 +155,26 @@ class Reload(BrowserCase):
     def test_failure_is_shown_and_goes_away(self):
         self.begin()
         self.show_app()
+        # Each says by itself when it was: the app that it fails, the page that it shows that.
+        self.window.run(f"""
+            const seen = () => {{
+                if ({OVERLAY})
+                    window.shownAt = window.shownAt || Date.now() / 1000;
+            }};
+            new MutationObserver(seen).observe(document.documentElement, {{childList: true}});""")
         since = self.watch.mark()
-        write(self.place / "app.py", APP + "\nthis is no Python\n")
-        self.watch.wait_event("failed", since)
-        failed = time.monotonic()
+        write(self.place / "app.py", BROKEN % str(self.dir / "failed-at"))
+        event = self.watch.wait_event("failed", since)
+        told = time.time()
+        self.assertIn("Traceback", event["excerpt"])
+        self.assertIn("broken on purpose", event["excerpt"])
         text = self.window.wait(f"return {OVERLAY} && {OVERLAY}.shadowRoot.textContent")
-        self.assertLess(time.monotonic() - failed, 1 * SLOWDOWN)
-        self.assertIn("SyntaxError", text)
-        self.assertIn("app.py", text)
+        failed = float((self.dir / "failed-at").read_text())
+        self.assertLess(told - failed, 1 * SLOWDOWN, "in the terminal")
+        self.assertLess(self.window.run("return window.shownAt") - failed, 1 * SLOWDOWN,
+                        "in the browser")
+        for word in ("Traceback", "broken on purpose", "app.py"):
+            self.assertIn(word, text)
         # The version before still serves, and a page that comes now is told, too.
         self.window.open(self.url)
         self.window.wait(f"return {OVERLAY} !== null")

@@ -8,8 +8,8 @@ import unittest
 
 import livepush_e2e as e2e
 
-COMMANDS = ("mount watch push flush hold release why verify restart status logs init doctor "
-            "version help").split()
+COMMANDS = ("mount watch push flush hold release why verify restart history rollback status logs "
+            "open init doctor version help").split()
 MAX_COLUMNS = 100
 
 
@@ -57,6 +57,70 @@ class Misuse(e2e.Case):
     def test_an_unknown_command(self):
         done = self.refused("wacth", saying=["wacth", "help"], status=2)
         self.assertEqual(done.stdout, "")
+
+    def test_the_command_that_was_meant(self):
+        for wrong, meant in (("wacth", "watch"), ("psuh", "push"), ("restrat", "restart"),
+                             ("log", "logs"), ("stat", "status"), ("xyzzy", None), ("", None)):
+            with self.subTest(wrong=wrong):
+                done = self.refused(wrong, saying=["no such command", "livepush help"], status=2)
+                if meant:
+                    self.assertIn(f"did you mean '{meant}'?", done.stderr)
+                else:
+                    self.assertNotIn("did you mean", done.stderr)
+        self.refused("help", "wacth", saying=["did you mean 'watch'?"], status=2)
+
+    def test_a_log_level_that_is_none(self):
+        for command in (["version"], ["status", "--json"]):
+            self.refused(*command, saying=["'loud'", "LIVEPUSH_LOG", "debug"], status=2,
+                         env={"LIVEPUSH_LOG": "loud"})
+        for level in ("trace", "error", ""):
+            self.succeed("version", env={"LIVEPUSH_LOG": level})
+
+    # Arguments with which a command fails where nothing runs, and the exit status.
+    FAILURES = {
+        "mount": (["nowhere", "app"], 1), "watch": (["nowhere", "app"], 1),
+        "push": (["nowhere", "app"], 1), "flush": (["nobody"], 1), "hold": (["nobody"], 1),
+        "release": (["nobody"], 1), "why": (["/nowhere/at/all"], 1), "verify": (["nobody"], 1),
+        "restart": (["nobody"], 1), "history": (["nobody"], 1), "rollback": (["nobody"], 1),
+        "status": (["nobody"], 1), "logs": (["nobody"], 1), "open": (["nobody"], 1),
+        "init": (["nowhere"], 1), "doctor": (["nowhere"], 1), "version": (["x"], 2),
+        "help": (["nothing"], 2),
+    }
+
+    def test_errors_in_json(self):
+        """Whatever goes wrong: one object a line on stdout, the last of them the error."""
+        self.assertEqual(set(self.FAILURES), set(COMMANDS))
+        cases = [([command, "--json", *words], status)
+                 for command, (words, status) in self.FAILURES.items()]
+        cases += [([command, "--json", "--no-such-option"], 2) for command in COMMANDS]
+        cases += [([command, "--no-such-option", "--json"], 2) for command in COMMANDS]
+        cases += [(["wacth", "--json"], 2), (["flush", "--json"], 2),
+                  (["flush", "--json", "app", "--timeout", "soon"], 2),
+                  (["hold", "--json", "app", "--"], 2)]
+        for arguments, status in cases:
+            with self.subTest(arguments=arguments):
+                done = self.refused(*arguments, status=status)
+                objects = [json.loads(line) for line in done.stdout.splitlines()]
+                self.assertTrue(all(isinstance(one, dict) for one in objects))
+                self.assertEqual(objects[-1]["event"], "error", done.stdout)
+                self.assertIn(objects[-1]["error"], done.stderr)
+
+    def test_success_in_json(self):
+        folder = self.example("hello")
+        for arguments in (["version"], ["help"], ["help", "flush"], ["status"],
+                          ["init", "--force", folder], ["doctor", folder]):
+            with self.subTest(arguments=arguments):
+                done = self.livepush(arguments[0], "--json", *arguments[1:])
+                self.assertIn(done.returncode, (0, 1) if arguments[0] == "doctor" else (0,))
+                for line in done.stdout.splitlines():
+                    self.assertIsInstance(json.loads(line), dict)
+        command = json.loads(self.succeed("help", "--json", "flush").stdout)
+        self.assertEqual((command["command"], command["options"][0]["name"]), ("flush", "timeout"))
+
+    def test_control_characters_do_not_come_back(self):
+        done = self.refused("status", "a\x1b[2Jb\u009bc")
+        self.assertNotIn("\x1b", done.stderr)
+        self.assertNotIn("\u009b", done.stderr)
 
     def test_an_unknown_option(self):
         for command in COMMANDS:
@@ -122,6 +186,9 @@ class Init(e2e.Case):
         "go": ({"go.mod": "module x\n", "main.go": "package main\n"}, ["go "]),
         "php": ({"index.php": "<?php"}, ["php -S"]),
         "static": ({"index.html": "<p>"}, ["http.server"]),
+        "node with app.js": ({"app.js": ""}, ["node", "app.js"]),
+        "c": ({"Makefile": "server: server.c\n\tcc -o $@ $<\n", "server.c": ""},
+              ["./server", "run: make"]),
         "procfile": ({"Procfile": "web: ./serve --port $PORT\nworker: ./work\n", "app.py": "x"},
                      ["./serve --port $PORT"]),
     }
@@ -142,6 +209,14 @@ class Init(e2e.Case):
                 # What it wrote is a config that the other commands take.
                 done = self.livepush("doctor", cwd=folder)
                 self.assertNotIn("livepush.yml:", done.stdout + done.stderr)
+
+    def test_every_example_is_recognised(self):
+        for name, word in (("hello", "app.py"), ("node", "app.js"), ("c", "./server"),
+                           ("static", "http.server")):
+            folder = self.example(name)
+            done = json.loads(self.succeed("init", "--json", "--force", folder).stdout)
+            self.assertNotEqual(done["kind"], "unknown", name)
+            self.assertIn(word, done["command"])
 
     def test_it_overwrites_nothing(self):
         e2e.write(self.dir / "p/livepush.yml", "app: mine\n")

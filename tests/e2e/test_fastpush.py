@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import subprocess
+import threading
 import unittest
 
 import livepush_e2e as e2e
@@ -158,6 +159,21 @@ class Fastpush(e2e.Case):
         self.assertEqual(self.curl("GET", "/status")[0], 200)
         self.assertIn(429, [attempt() for _ in range(5)])
 
+    def test_how_long_to_wait_is_said(self):
+        self.begin()
+
+        def attempt():
+            done = subprocess.run(["curl", "-sS", "-i", "-H", "x-auth-token: wrong",
+                                   f"http://127.0.0.1:{self.port}/_fastpush/status"], check=True,
+                                  capture_output=True, text=True, timeout=e2e.PATIENCE)
+            return done.stdout.lower()
+
+        answer = e2e.wait_for(lambda: "429" in (said := attempt()).splitlines()[0] and said,
+                              what="a refusal")
+        seconds = next(line.split()[1] for line in answer.splitlines()
+                       if line.startswith("retry-after:"))
+        self.assertIn(f"try again in {seconds} s", answer)
+
     def test_without_an_application_nobody_gets_in(self):
         del self.env["VCAP_APPLICATION"]
         self.begin()
@@ -230,6 +246,72 @@ class Fastpush(e2e.Case):
                          "Restarting after updating 1 files")
         self.assertEqual(self.curl("PUT", "/files", {"x.py": entry(b"")}, base="/fp")[1]["Health"],
                          "Updated 1 files")
+
+    def test_the_file_of_the_home_directory(self):
+        os.remove(self.tree / "cf-fastpush-controller.yml")
+        e2e.write(self.dir / "home/.config/cf-fastpush-controller.yml", "base_path: /of-home\n")
+        self.begin()
+        self.assertEqual(self.curl("GET", "/status", base="/of-home")[0], 200)
+        self.assertNotEqual(self.curl("GET", "/status")[0], 200)
+
+    def test_a_broken_setting_keeps_the_last_good_ones(self):
+        e2e.write(self.tree / "livepush.yml", "compat: fastpush\n")
+        program = self.begin()
+        self.assertEqual(self.curl("GET", "/status")[0], 200)
+        # The settings are read anew with livepush.yml.
+        status, answer = self.curl("PUT", "/files", {
+            "cf-fastpush-controller.yml": entry(b"restart_regex: '*('\n"),
+            "livepush.yml": entry(b"compat: fastpush\n# again\n")})
+        self.assertEqual(status, 200, answer)
+        e2e.wait_for(lambda: any("restart_regex" in line for line in program.errors),
+                     what="the mistake in the log")
+        self.assertEqual(self.curl("GET", "/status")[0], 200)
+        self.assertEqual(self.curl("PUT", "/files", {"x.py": entry(b"")})[1]["Health"],
+                         "Restarting after updating 1 files")
+        good = b"restart_regex: ^y$\nbase_path: /fp\n"
+        self.curl("PUT", "/files", {"cf-fastpush-controller.yml": entry(good),
+                                    "livepush.yml": entry(b"compat: fastpush\n# better\n")})
+        e2e.wait_for(lambda: self.curl("GET", "/status", base="/fp")[0] == 200,
+                     what="the good settings")
+
+    def test_what_is_answered_is_so(self):
+        """Whether an upload is in time or not: refused is never applied, accepted is."""
+        self.env["LIVEPUSH_COMPAT"] = "fastpush"
+        for number, seconds in enumerate((1, 2, 20)):
+            tree = self.dir / f"tree-{number}"
+            e2e.write(tree / "livepush.yml", f"front:\n  response_timeout: {seconds}s\n")
+            _, self.port = self.controller(tree)
+            for size in (1000, 30_000_000):
+                with self.subTest(seconds=seconds, size=size):
+                    content = os.urandom(size)
+                    name = f"of-{size}"
+                    status, answer = self.curl("PUT", "/files", {name: entry(content)})
+                    path = tree / name
+                    self.assertIn(status, (200, 202, 503), answer)
+                    if status == 202:
+                        e2e.wait_for(path.exists, what="what was accepted")
+                    # A call that is under way still has to come to its end.
+                    e2e.wait_for(lambda: self.curl("GET", "/files")[0] == 200, what="a listing")
+                    self.assertEqual(path.exists(), status != 503, (status, answer))
+                    if path.exists():
+                        self.assertEqual(path.read_bytes(), content)
+
+    def test_a_session_takes_over_from_an_upload(self):
+        """One that is under way is applied as a whole or refused; then the workspace counts."""
+        self.begin()
+        source = self.dir / "source"
+        e2e.write(source / "a", "a")
+        files = {f"d/f{number}": entry(b"x" * 1000) for number in range(2000)}
+        answers = []
+        upload = threading.Thread(
+            target=lambda: answers.append(self.curl("PUT", "/files", files)))
+        upload.start()
+        session = self.mirror(source, self.port)
+        upload.join()
+        (status, answer), = answers
+        self.assertIn(status, (200, 409), answer)
+        self.succeed("flush", session.argv[-1])
+        self.assertEqual((self.tree / "a").read_text(), "a")
 
     def test_its_port_and_address(self):
         port = e2e.free_port()

@@ -103,7 +103,7 @@ class Web(Trust):
         e2e.wait_for(lambda: any("LIVEPUSH_SECRET" in line for line in program.errors),
                      what="how to set a secret in the log")
         for headers in ({}, BEARER, {"Authorization": "Bearer "},
-                        {"Cookie": f"livepush-admin={ticket('cookie', 'admin', soon(), '')}"}):
+                        {"Cookie": f"livepush-admin-{port}={ticket('cookie', 'admin', soon(), '')}"}):
             self.assertEqual(ask(port, headers=headers).status, 401)
         self.assertEqual(ask(port, f"{STATUS}?t={ticket('link', 'admin', soon(), '')}").status, 401)
 
@@ -128,11 +128,11 @@ class Web(Trust):
         self.assertEqual(ask(port, "/_livepush/reload.js").status, 401)
         for path in (STATUS, "/_livepush/", "/_livepush/metrics", "/_livepush/events", "/_livepush/x"):
             self.assertEqual(ask(port, f"{path}?t={link}").status, 401, path)
-        cookie = {"Cookie": f"livepush-reload={ticket('cookie', 'reload', soon())}"}
+        cookie = {"Cookie": f"livepush-reload-{port}={ticket('cookie', 'reload', soon())}"}
         self.assertEqual(ask(port, "/_livepush/reload.js", headers=cookie).status, 200)
         self.assertEqual(ask(port, headers=cookie).status, 401)
         # Under the name of the other cookie it is no more.
-        cookie = {"Cookie": f"livepush-admin={ticket('cookie', 'reload', soon())}"}
+        cookie = {"Cookie": f"livepush-admin-{port}={ticket('cookie', 'reload', soon())}"}
         self.assertEqual(ask(port, headers=cookie).status, 401)
 
     def test_a_link_becomes_a_cookie(self):
@@ -160,6 +160,29 @@ class Web(Trust):
         # A method that changes something needs the Origin said.
         self.assertEqual(ask(port, method="POST", headers=cookies, body=b"").status, 401)
 
+    def test_cookies_of_instances_on_one_host_live_side_by_side(self):
+        names = set()
+        jar = []
+        ports = []
+        for number in range(2):
+            tree = self.dir / f"tree-{number}"
+            tree.mkdir()
+            secret = f"{e2e.SECRET} {number}"
+            _, port = self.controller(tree, secret=secret)
+            answer = ask(port, f"{STATUS}?t={ticket('link', 'admin', soon(), secret)}",
+                         headers={"Accept": "text/html"})
+            cookie = answer.headers["Set-Cookie"].split(";")[0]
+            names.add(cookie.partition("=")[0])
+            jar.append(cookie)
+            ports.append(port)
+        self.assertEqual(names, {f"livepush-admin-{port}" for port in ports})
+        for port in ports:
+            self.assertEqual(ask(port, headers={"Cookie": "; ".join(jar)}).status, 200)
+        # Behind a router that has the port of the scheme.
+        answer = ask(ports[0], f"{STATUS}?t={ticket('link', 'admin', soon(), e2e.SECRET + ' 0')}",
+                     headers={"Accept": "text/html"}, host="localhost")
+        self.assertTrue(answer.headers["Set-Cookie"].startswith("livepush-admin="))
+
     def test_the_command_gives_the_link(self):
         _, port = self.controller(self.tree)
         done = subprocess.run([e2e.LIVEPUSH, "open", f"ws://127.0.0.1:{port}"],
@@ -182,6 +205,26 @@ class Web(Trust):
             self.assertEqual(ask(port, host=host).status, 421, host)
             # What no browser sends by itself is enough.
             self.assertEqual(ask(port, host=host, headers=BEARER).status, 200, host)
+
+    def test_names_that_are_none_are_refused_with_the_way_out(self):
+        for name in ("http://x.example", "x.example/path", "*.example", ""):
+            done = subprocess.run([e2e.CONTROLLER, "--host", name], capture_output=True, text=True,
+                                  env=self.env, timeout=e2e.PATIENCE, check=False)
+            self.assertEqual(done.returncode, 2, name)
+            self.assertIn("app.example.com", done.stderr)
+
+    def test_a_secret_file_for_all_is_warned_of(self):
+        secret = self.dir / "secret"
+        secret.write_text(e2e.SECRET + "\n")
+        for mode, warns in ((0o600, False), (0o644, True)):
+            secret.chmod(mode)
+            program, port = self.controller(self.tree, secret=None,
+                                            options=["--secret-file", secret])
+            self.assertEqual(ask(port, headers=BEARER).status, 200)
+            done = self.succeed("open", "--secret-file", secret, f"ws://127.0.0.1:{port}")
+            program.stop()
+            for text in (done.stderr, program.stderr()):
+                self.assertEqual("chmod o=" in text, warns, text)
 
     def test_hosts_of_the_configuration_follow_it(self):
         (self.tree / "livepush.yml").write_text("hosts: [first.example]\n")
@@ -210,13 +253,59 @@ class Web(Trust):
         statuses = [ask(port, headers=wrong).status for _ in range(7)]
         self.assertEqual(statuses[:6], [401] * 6)
         self.assertEqual(statuses[6], 429)
+        # The wait doubles with each attempt that is looked at: at last it is long enough to be seen.
+        e2e.wait_for(lambda: int((refused := ask(port, headers=wrong)).headers.get(
+            "Retry-After", 0)) >= 3 * e2e.SLOWDOWN and refused, what="a long wait")
         refused = ask(port, headers=BEARER)
-        if refused.status == 429:  # unless a second has gone by on a slow machine
-            self.assertGreaterEqual(int(refused.headers["Retry-After"]), 1)
+        self.assertEqual(refused.status, 429)
+        seconds = int(refused.headers["Retry-After"])
+        self.assertGreaterEqual(seconds, 1)
+        self.assertEqual(refused.body.decode().strip(),
+                         f"too many wrong attempts from your address; try again in {seconds} s")
+        # So is the opening of a WebSocket.
+        refused = ask(port, "/_livepush/ws", headers={
+            "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Protocol": "livepush.v1", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="})
+        self.assertEqual(refused.status, 429)
+        self.assertIn(f"try again in {refused.headers['Retry-After']} s", refused.body.decode())
         # Another address, as the router in front tells, is not held up.
         self.assertEqual(ask(port, headers={**BEARER, "X-Forwarded-For": "198.51.100.7"}).status,
                          200)
-        e2e.wait_for(lambda: ask(port, headers=BEARER).status == 200, what="the end of the wait")
+        e2e.wait_for(lambda: ask(port, headers=BEARER).status == 200, what="the end of the wait",
+                     timeout=60 + e2e.PATIENCE)
+
+    def test_who_has_a_link_or_cookie_does_not_wait(self):
+        _, port = self.controller(self.tree)
+        wrong = {"Authorization": "Bearer not the secret at all"}
+        e2e.wait_for(lambda: int(ask(port, headers=wrong).headers.get("Retry-After", 0))
+                     >= 5 * e2e.SLOWDOWN, what="a long wait", timeout=60 + e2e.PATIENCE)
+        cookie = {"Cookie": f"livepush-admin-{port}={ticket('cookie', 'admin', soon())}"}
+        statuses = [ask(port, headers=headers).status for headers in (cookie, {}, BEARER)]
+        self.assertEqual(statuses, [200, 401, 429])
+        link = ticket("link", "admin", soon())
+        self.assertEqual(ask(port, f"{STATUS}?t={link}").status, 200)
+
+    def test_an_old_link_with_a_cookie_is_good(self):
+        _, port = self.controller(self.tree)
+        old = f"{STATUS}?t={ticket('link', 'admin', int(time.time()) - 1)}"
+        cookie = {"Cookie": f"livepush-admin-{port}={ticket('cookie', 'admin', soon())}"}
+        self.assertEqual(ask(port, old).status, 401)
+        self.assertEqual(ask(port, old, headers=cookie).status, 200)
+        self.assertEqual(ask(port, old, headers={**cookie, "Origin": "http://evil.example"}).status,
+                         401)
+
+    def test_strangers_do_not_fill_the_log(self):
+        program, port = self.controller(self.tree)
+        here = f"127.0.0.1:{port}"
+        for number in range(30):
+            self.assertEqual(upgrade(port, {"Host": here, "Origin": "http://evil.example"}), 403)
+            ask(port, headers={"Authorization": "Bearer not the secret at all",
+                               "X-Forwarded-For": f"198.51.100.{number}"})
+        program.stop()
+        for word in ("evil.example", "wrong secret"):
+            lines = [line for line in program.errors if word in line]
+            self.assertGreaterEqual(len(lines), 1, word)
+            self.assertLessEqual(len(lines), 20, word)  # 10 in a minute
 
     def test_the_body_of_a_stranger_is_not_kept(self):
         program, port = self.controller(self.tree)

@@ -38,6 +38,7 @@ static void lp_detect__goes_by_the_files(void **state)
 		{"Procfile", "worker: w\nweb: ./serve \"x\" --port $PORT\n", "./serve"},
 		{"package.json", "{\"scripts\": {\"start\": \"node s.js\"}}", "npm"},
 		{"index.html", "<p>", "http.server"},
+		{"app.js", "", "node app.js"},
 	};
 
 	(void)state;
@@ -49,6 +50,40 @@ static void lp_detect__goes_by_the_files(void **state)
 		put(fd, rows[i].file, rows[i].text);
 		assert_int_equal(lp_detect(&d, fd), 0);
 		assert_non_null(strstr(d.command, rows[i].in_command));
+		lp_detected_finish(&d);
+		(void)close(fd);
+		assert_int_equal(lp_remove_tree(AT_FDCWD, dir), 0);
+	}
+}
+
+static void lp_detect__reads_makefiles_of_c(void **state)
+{
+	static const struct {
+		const char *source;
+		const char *makefile;
+		const char *command; /* NULL: unknown */
+	} rows[] = {
+		{"server.c", "CFLAGS = -O2\n\nserver: server.c\n\tcc -o $@ $<\n", "./server"},
+		{"a.c", "# all\nX := y\nall: my-app other\n", "./my-app"},
+		{"a.c", ".PHONY: x\nall:   app\r\n", "./app"},
+		{"a.c", "all: $(PROGRAM)\n", NULL},
+		{"a.c", "all:\n", NULL},
+		{"a.c", "all", NULL},
+		{"a.c", "", NULL},
+		{"a.py", "server: x\n", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < LP_COUNT_OF(rows); i++) {
+		struct lp_detected d;
+		char dir[64];
+		int fd = open_place(dir);
+
+		put(fd, rows[i].source, "");
+		put(fd, "Makefile", rows[i].makefile);
+		assert_int_equal(lp_detect(&d, fd), rows[i].command ? 0 : -ENOENT);
+		if (rows[i].command)
+			assert_string_equal(d.command, rows[i].command);
 		lp_detected_finish(&d);
 		(void)close(fd);
 		assert_int_equal(lp_remove_tree(AT_FDCWD, dir), 0);
@@ -97,6 +132,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lp_detect__goes_by_the_files),
+		cmocka_unit_test(lp_detect__reads_makefiles_of_c),
 		cmocka_unit_test(lp_detect__says_when_it_knows_nothing),
 		cmocka_unit_test(lp_yaml_quote__is_read_back),
 	};

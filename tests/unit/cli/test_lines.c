@@ -68,6 +68,26 @@ static void lines_take__gives_long_lines_in_parts(void **state)
 	}
 }
 
+/* A character is in one part or in the other. */
+static void lines_take__cuts_between_characters(void **state)
+{
+	const size_t len = LP_LINE_MAX_BYTES + 8;
+	LP_AUTO_FREE char *line = lp_xcalloc(1, len + 1);
+	struct lp_buf begun = {0};
+
+	(void)state;
+	memset(line, 'x', len);
+	memcpy(line + LP_LINE_MAX_BYTES - 2, "\xe2\x9c\x93", 3);
+	line[len] = '\n';
+	lp_lines_take(&begun, line, len + 1, on_line, NULL);
+	assert_int_equal(seen.len, len + 2);
+	assert_int_equal(seen.data[LP_LINE_MAX_BYTES - 2], '+');
+	assert_memory_equal(seen.data + LP_LINE_MAX_BYTES - 1, "\xe2\x9c\x93xxx", 6);
+	assert_int_equal(seen.data[len + 1], '\n');
+	lp_buf_finish(&seen);
+	lp_buf_finish(&begun);
+}
+
 static void lines_end__says_nothing_of_nothing(void **state)
 {
 	struct lp_buf begun = {0};
@@ -84,6 +104,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lines_take__does_not_mind_where_pieces_are_cut),
 		cmocka_unit_test(lines_take__gives_long_lines_in_parts),
+		cmocka_unit_test(lines_take__cuts_between_characters),
 		cmocka_unit_test(lines_end__says_nothing_of_nothing),
 	};
 

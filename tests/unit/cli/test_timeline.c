@@ -128,6 +128,39 @@ static void timeline__has_percentiles_of_what_it_remembers(void **state)
 	json_decref(o);
 }
 
+static void timeline__starts_nothing_before_it_is_sent(void **state)
+{
+	(void)state;
+	save(1, 0);
+	step(1, LP_SAVE_SENT, 10, false);
+	step(1, LP_SAVE_RESTARTED, 2, true);
+	assert_true(step_ms(0, "restarted_ms") == 10);
+}
+
+static void timeline__knows_what_failed(void **state)
+{
+	(void)state;
+	save(1, 0);
+	step(1, LP_SAVE_SERVED, 10, true);
+	save(2, 100);
+	save(3, 200);
+	step(3, LP_SAVE_APPLIED, 205, false);
+	lp_timeline_fail(timeline, 3, BASE + 250000);
+	/* Its repair is another save. */
+	save(4, 300);
+	step(4, LP_SAVE_HEALTHY, 380, true);
+	step(4, LP_SAVE_SERVED, 390, true);
+	lp_timeline_fail(timeline, 4, BASE + 500000); /* of what is served already */
+	assert_true(step_ms(0, "failed_ms") == -1);
+	assert_true(step_ms(1, "failed_ms") == 150);
+	assert_true(step_ms(2, "failed_ms") == 50);
+	assert_true(step_ms(2, "applied_ms") == 5);
+	assert_true(step_ms(2, "healthy_ms") == -1);
+	assert_true(step_ms(2, "served_ms") == -1);
+	assert_true(step_ms(3, "served_ms") == 90);
+	assert_true(step_ms(3, "failed_ms") == -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -141,6 +174,9 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(timeline__has_percentiles_of_what_it_remembers,
 						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(timeline__starts_nothing_before_it_is_sent, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(timeline__knows_what_failed, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -229,6 +229,8 @@ static const struct {
 	const char *text, *place, *piece;
 } mistakes[] = {
 	{"comand: x", "1:1:", "unknown key 'comand'; did you mean 'command'?"},
+	{"tls:\n  cert: a.pem", "2:3:", "'tls' takes both 'cert' and 'key'"},
+	{"front: {h2c: maybe}", "1:14:", "'front.h2c'"},
 	{"app: a\ntragets: {}", "2:1:", "did you mean 'targets'?"},
 	{"zebra: x", "1:1:", "known are app, command"},
 	{"health:\n  knid: tcp", "2:3:", "in 'health'; did you mean 'kind'?"},
@@ -285,6 +287,7 @@ static const struct {
 	{"rules: [{match: x, action: run, signal: HUP}]", "1:9:", "'run'"},
 	{"rules: [{match: x, action: none, run: a}]", "1:34:", "'action: run' only"},
 	{"inject: maybe", "1:9:", "true"},
+	{"hosts: [http://x.example]", "1:9:", "without http://"},
 	{"rules: [{match: x, action: restart, signal: HUP}]", "1:37:", "'action: signal'"},
 	{"rules: [{match: x, action: none, timeout: 1s}]", "1:34:", "'action: run' only"},
 	{"rules: [{match: x, run: a, timeout: 0s}]", "1:37:", "from 1ms"},
@@ -437,51 +440,6 @@ static void lp_conf_load__tells_missing_large_and_broken_apart(void **state)
 	assert_true(lp_conf_load(&c, AT_FDCWD, "/tmp", NULL) < 0);
 }
 
-static void lp_conf_duration__takes_a_number_and_a_unit(void **state)
-{
-	static const struct {
-		const char *text;
-		int64_t ms; /* -1: refused */
-	} cases[] = {
-		{"0s", 0},
-		{"1ms", 1},
-		{"250ms", 250},
-		{"10s", 10000},
-		{"2m", 120000},
-		{"1h", 3600000},
-		{"24h", 86400000},
-		{"1440m", 86400000},
-		{"86400000ms", 86400000},
-		{"86400001ms", -1},
-		{"86401s", -1},
-		{"25h", -1},
-		{"4294967296ms", -1},
-		{"99999999999999999999s", -1},
-		{"", -1},
-		{"s", -1},
-		{"10", -1},
-		{"10 s", -1},
-		{" 10s", -1},
-		{"10s ", -1},
-		{"-1s", -1},
-		{"+1s", -1},
-		{"1.5s", -1},
-		{"1S", -1},
-		{"1d", -1},
-		{"1h30m", -1},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < LP_COUNT_OF(cases); i++) {
-		uint32_t ms = 77;
-		int r = lp_conf_duration(cases[i].text, &ms);
-
-		if (r != (cases[i].ms < 0 ? -EINVAL : 0) ||
-		    ms != (cases[i].ms < 0 ? 77 : cases[i].ms))
-			fail_msg("'%s': %d, %u", cases[i].text, r, ms);
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -493,7 +451,6 @@ int main(void)
 		cmocka_unit_test(lp_conf_parse__caps_lists),
 		cmocka_unit_test(lp_conf_parse__gives_up_on_deep_nesting),
 		cmocka_unit_test(lp_conf_load__tells_missing_large_and_broken_apart),
-		cmocka_unit_test(lp_conf_duration__takes_a_number_and_a_unit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,10 +8,12 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
 static char path[64];
+static const char *warning;
 
 static int set_up(void **state)
 {
@@ -74,7 +76,7 @@ static void secret_read__takes_the_first_line(void **state)
 		LP_AUTO_FREE char *secret = NULL;
 
 		write_file(cases[i].text, strlen(cases[i].text));
-		assert_int_equal(lp_secret_read(&secret, path, NULL), 0);
+		assert_int_equal(lp_secret_read(&secret, path, &warning, NULL), 0);
 		assert_string_equal(secret, cases[i].secret);
 	}
 }
@@ -90,11 +92,11 @@ static void secret_read__takes_the_longest_and_no_more(void **state)
 	text[LP_SECRET_MAX_BYTES] = '\r';
 	text[LP_SECRET_MAX_BYTES + 1] = '\n';
 	write_file(text, LP_SECRET_MAX_BYTES + 2);
-	assert_int_equal(lp_secret_read(&secret, path, &err), 0);
+	assert_int_equal(lp_secret_read(&secret, path, &warning, &err), 0);
 	assert_int_equal(strlen(secret), LP_SECRET_MAX_BYTES);
 	assert_null(lp_secret_fault(secret));
 	write_file(text, sizeof(text));
-	assert_int_equal(lp_secret_read(&secret, path, &err), -EFBIG);
+	assert_int_equal(lp_secret_read(&secret, path, &warning, &err), -EFBIG);
 	assert_non_null(strstr(err.msg, path));
 }
 
@@ -104,11 +106,32 @@ static void secret_read__names_what_it_cannot_read(void **state)
 	struct lp_err err = {0};
 
 	(void)state;
-	assert_int_equal(lp_secret_read(&secret, "/nowhere/secret", &err), -ENOENT);
+	assert_int_equal(lp_secret_read(&secret, "/nowhere/secret", &warning, &err), -ENOENT);
 	assert_null(secret);
 	assert_non_null(strstr(err.msg, "/nowhere/secret"));
-	assert_int_equal(lp_secret_read(&secret, "/tmp", &err), -EISDIR);
+	assert_int_equal(lp_secret_read(&secret, "/tmp", &warning, &err), -EISDIR);
 	assert_null(secret);
+}
+
+static void secret_read__warns_of_a_file_for_all(void **state)
+{
+	static const struct {
+		mode_t mode;
+		bool warns;
+	} cases[] = {{0600, false}, {0400, false}, {0640, false}, {0660, false},
+		     {0644, true},  {0604, true},  {0602, true},  {0666, true}};
+
+	(void)state;
+	write_file("correct horse battery staple\n", 29);
+	for (size_t i = 0; i < LP_COUNT_OF(cases); i++) {
+		LP_AUTO_FREE char *secret = NULL;
+
+		assert_int_equal(chmod(path, cases[i].mode), 0);
+		/* Root reads it whatever its mode is; who else may not is told so. */
+		if (lp_secret_read(&secret, path, &warning, NULL) == 0)
+			assert_int_equal(warning != NULL, cases[i].warns);
+	}
+	assert_int_equal(chmod(path, 0600), 0);
 }
 
 int main(void)
@@ -117,6 +140,7 @@ int main(void)
 		cmocka_unit_test(secret_fault__bounds_the_length),
 		cmocka_unit_test(secret_read__takes_the_first_line),
 		cmocka_unit_test(secret_read__takes_the_longest_and_no_more),
+		cmocka_unit_test(secret_read__warns_of_a_file_for_all),
 		cmocka_unit_test(secret_read__names_what_it_cannot_read),
 	};
 

@@ -134,9 +134,37 @@ static void web_find__tells_the_method_from_the_path(void **state)
 	assert_null(other);
 }
 
+static void hosts_port__is_what_host_says(void **state)
+{
+	static const struct {
+		const char *host;
+		unsigned port;
+	} cases[] = {
+		{"", 0},
+		{"app.example", 0},
+		{"app.example:8080", 8080},
+		{"app.example:", 0},
+		{"app.example:65535", 65535},
+		{"app.example:65536", 0},
+		{"app.example:99999999999", 0},
+		{"app.example:80x", 0},
+		{"app.example:-1", 0},
+		{"[::1]:81", 81},
+		{"[::1]", 0},
+		{"[::1", 0},
+		{"127.0.0.1:1", 1},
+		{"127.0.0.1:1:2", 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(lp_hosts_port(cases[i].host), cases[i].port);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(hosts_port__is_what_host_says),
 		cmocka_unit_test(hosts_has__knows_addresses_localhost_and_names),
 		cmocka_unit_test(hosts_is_origin__compares_scheme_ports),
 		cmocka_unit_test(web_routes__are_whole),

@@ -10,6 +10,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,6 +25,7 @@ struct client {
 	struct lp_ws *ws;
 	bool open;
 	bool closed;
+	char reason[256];
 	struct lp_buf out[8]; /* what is still to be sent */
 	size_t n_out;
 	struct lp_buf in[64]; /* what came */
@@ -32,6 +34,17 @@ struct client {
 	struct lp_msg msg;
 	struct lp_msg_hello hello;
 };
+
+static atomic_int unfit; /* the kind of message that is taken not to fit into one */
+
+int __real_lp_msg_encode(const struct lp_msg *msg, struct lp_buf *out);
+int __wrap_lp_msg_encode(const struct lp_msg *msg, struct lp_buf *out);
+
+int __wrap_lp_msg_encode(const struct lp_msg *msg, struct lp_buf *out)
+{
+	return msg->kind == (enum lp_msg_kind)atomic_load(&unfit) ? -EMSGSIZE
+								  : __real_lp_msg_encode(msg, out);
+}
 
 static struct instance instance;
 static struct lp_loop *loop;
@@ -71,7 +84,7 @@ static void on_close(struct lp_ws *ws, const char *reason)
 {
 	struct client *c = lp_ws_user(ws);
 
-	(void)reason;
+	(void)snprintf(c->reason, sizeof(c->reason), "%s", reason);
 	c->closed = true;
 	c->ws = NULL;
 }
@@ -468,6 +481,30 @@ static void strangers__make_room_for_the_next(void **state)
 	finish(&after);
 }
 
+/* Who waits for an answer that cannot be given is told so, and nobody else is disturbed. */
+static void session__ends_with_an_answer_that_does_not_fit(void **state)
+{
+	const struct lp_msg ask = {.kind = LP_MSG_ASK};
+	struct client owner, observer;
+
+	(void)state;
+	open_session(&owner, LP_ROLE_OWNER, "w");
+	open_session(&observer, LP_ROLE_OBSERVER, "o");
+	atomic_store(&unfit, LP_MSG_STATUS);
+	say(&observer, &ask);
+	assert_null(hear(&observer, LP_MSG_STATUS));
+	assert_non_null(strstr(observer.reason, "an answer does not fit"));
+	atomic_store(&unfit, 0);
+	finish(&observer);
+	say(&owner, &ask);
+	assert_non_null(hear(&owner, LP_MSG_STATUS));
+	open_session(&observer, LP_ROLE_OBSERVER, "o");
+	say(&observer, &ask);
+	assert_non_null(hear(&observer, LP_MSG_STATUS));
+	finish(&observer);
+	finish(&owner);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -479,6 +516,8 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(observer__asks_and_changes_nothing, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(session__ends_with_an_answer_that_does_not_fit,
+						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(owner__is_one_at_a_time, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(owner__gets_credit_for_what_was_consumed, set_up,
 						tear_down),
