@@ -69,7 +69,7 @@ def by_cuts(options):
         source, target = place.dir / "source", place.dir / "target"
         source.mkdir()
         target.mkdir()
-        tool = tools.Livepush("watch")
+        tool = tools.Livepush("watch", through_relay=True)
         tool.start(place, source, target)
         for number in range(options.cuts):
             tool.relay.cut()

@@ -87,8 +87,9 @@ def bench_save(options, trees):
                      f"{percentile(arrived, 0.99):.2f}", f"{max(arrived):.2f}", first, lost,
                      f"{percentile(arrived, 0.5) / 1e3 / own_p50:.1f} ×"])
     text = (f"A file of 1 KiB in a tree of {workload.FILES:,} files, at any depth, half written in "
-            "place and half by rename. From the writer's close() or rename() to the moment when "
-            "the new content is there at the other end, in ms.\n\n"
+            "place and half by rename. From the writer's close() or rename() to the beginning of "
+            "the look that finds the new content at the other end, in ms; inotify says when to "
+            "look.\n\n"
             + table(["tool", "saves", "p50", "p99", "max", "first", "lost", "p50 to livepush"],
                     rows))
     targets = []

@@ -59,6 +59,17 @@ def wait_for_quiet_disks(seconds=5, quiet=0.5):
         time.sleep(quiet)
 
 
+def touch_memory(folder, count):
+    """Has so many bytes written to a file and removed: a machine may have to get the memory of a
+    tmpfs from its host first, which takes the first one who needs it as long as the writing."""
+    piece = bytes(1 << 20)
+    path = pathlib.Path(folder) / "touched"
+    with path.open("wb") as file:
+        for _ in range(count // len(piece) + 1):
+            file.write(piece)
+    path.unlink()
+
+
 class Place:
     """A private directory with the processes that work in it; ends them and removes it."""
 
@@ -192,9 +203,10 @@ class Livepush:
 
     removes = True
 
-    def __init__(self, command="watch"):
+    def __init__(self, command="watch", through_relay=False):
         self.name = f"livepush {command}"
         self.command = command
+        self._through_relay = through_relay
 
     @staticmethod
     def version():
@@ -206,11 +218,14 @@ class Livepush:
                                            and (os.geteuid() == 0 or shutil.which("fusermount3")))
 
     def start(self, place, source, tree):
-        """The processes are `client` and `controller`, what runs between them is in `relay`."""
+        """The processes are `client` and `controller`; what runs between them is in `relay`, when
+        it was asked for: it costs each change two more wake-ups."""
         self.controller, port = spawn_controller(place, tree)
-        self.relay = place.relay(port)
+        if self._through_relay:
+            self.relay = place.relay(port)
+            port = self.relay.port
         self.client = place.spawn(LIVEPUSH, self.command, "--json", source,
-                                  f"ws://127.0.0.1:{self.relay.port}")
+                                  f"ws://127.0.0.1:{port}")
         event(self.client, "ready")
 
     def after_save(self):

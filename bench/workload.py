@@ -166,7 +166,8 @@ class Arrival:
 
     def measure(self, target, content, save, patience):
         """Runs save() and waits until target holds the content: the seconds that took, counted
-        from what save() returns; None when it did not arrive within `patience` seconds."""
+        from what save() returns to the beginning of the look that finds it, as looking itself
+        takes as long as a wake-up; None when it did not arrive within `patience` seconds."""
         return self.measure_all([target], content, save, patience)
 
     def measure_all(self, targets, content, save, patience):
@@ -177,16 +178,17 @@ class Arrival:
         self._drain()
         try:
             began = save()
+            now = time.perf_counter()
             deadline = began + patience
             left = set(watches)
             while True:
-                now = time.perf_counter()
                 left -= {watch for watch in left if _content(watches[watch]) == content}
                 if not left:
-                    return time.perf_counter() - began
+                    return now - began
                 if now >= deadline:
                     return None
                 self._poll.poll((deadline - now) * 1000)
+                now = time.perf_counter()
                 self._drain()
         finally:
             for watch in watches:
