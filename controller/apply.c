@@ -6,6 +6,7 @@
 #include "common/base/lp_log.h"
 #include "common/base/lp_mem.h"
 
+#include <inttypes.h>
 #include <malloc.h>
 #include <signal.h>
 
@@ -314,6 +315,24 @@ static int start_thread(struct lp_apply *a)
 	return -r;
 }
 
+/* Says what of the state that an earlier run left could not be read. */
+static void note_damage(const struct lp_tree *t)
+{
+	uint64_t unread = lp_tree_unread(t);
+
+	if (lp_tree_has_damage(t))
+		lp_log(LP_ERROR, "apply",
+		       "a changeset was not finished and its journal is damaged: what it replaced "
+		       "is kept in " LP_STATE_DIR "/damaged; the next owner sees what differs");
+	if (unread > 0)
+		lp_log(LP_WARN, "apply",
+		       "the last %" PRIu64 " bytes of " LP_STATE_DIR
+		       "/owned cannot be read (damaged, or cut off by a crash): what only they "
+		       "name counts as the app's and stays; the next owner takes over what its "
+		       "workspace has, what it deleted meanwhile is to be removed by hand",
+		       unread);
+}
+
 int lp_apply_create(struct lp_apply **out, struct lp_loop *loop, const char *tree_path,
 		    const struct lp_apply_ops *ops, void *ctx, struct lp_err *err)
 {
@@ -325,10 +344,7 @@ int lp_apply_create(struct lp_apply **out, struct lp_loop *loop, const char *tre
 		free(a);
 		return r;
 	}
-	if (lp_tree_has_damage(a->tree))
-		lp_log(LP_ERROR, "apply",
-		       "a changeset was not finished and its journal is damaged: what it replaced "
-		       "is kept in " LP_STATE_DIR "/damaged; the next owner sees what differs");
+	note_damage(a->tree);
 	(void)mallopt(M_MMAP_THRESHOLD, KEEP_BYTES);
 	(void)mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
 	a->loop = loop;
@@ -413,13 +429,15 @@ static void enqueue(struct lp_apply *a, const struct queued *what)
 	(void)pthread_mutex_unlock(&a->lock);
 }
 
-/* Takes the tree for the loop's thread when the apply thread has nothing to do. */
-static bool take_tree(struct lp_apply *a)
+/* Takes the tree for the loop's thread, to do a small job there, when the apply thread has nothing
+ * to do. What was begun or is owed may be much, and comes before the job. */
+static bool take_tree(struct lp_apply *a, const struct lp_job *job)
 {
 	bool is_free;
 
 	(void)pthread_mutex_lock(&a->lock);
-	is_free = !a->busy && !a->first && !a->stop && a->untidy + 1 < UNTIDY_MAX;
+	is_free = !a->busy && !a->first && !a->stop && !a->open && !a->owes &&
+		  a->untidy + 1 < UNTIDY_MAX && !lp_apply_replaces_dir(a, job);
 	a->busy = a->busy || is_free;
 	(void)pthread_mutex_unlock(&a->lock);
 	return is_free;
@@ -432,7 +450,7 @@ void lp_apply_submit(struct lp_apply *a, struct lp_job *job, uint64_t epoch)
 	bool sleeps;
 
 	/* To wake the thread up would take as long as what there is to do. */
-	if (!lp_apply_is_small(job) || !take_tree(a)) {
+	if (!lp_apply_is_small(job) || !take_tree(a, job)) {
 		enqueue(a, &what);
 		return;
 	}

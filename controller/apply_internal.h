@@ -60,11 +60,12 @@ struct outcome {
 };
 
 /* apply_run.c. is_small: it is a whole changeset that takes no longer than waking up another
- * thread, however large the tree is. The others are for who has the tree. run: does what a message
- * says. lost: what that connection had begun is dropped. verify: a turn of the reading of all
- * files; returns whether it ended, with the answers. rollback: does it and fills in what came of
- * it. */
+ * thread, however large the tree is, unless replaces_dir. The others are for who has the tree. run:
+ * does what a message says. lost: what that connection had begun is dropped. verify: a turn of the
+ * reading of all files; returns whether it ended, with the answers. rollback: does it and fills in
+ * what came of it. */
 bool lp_apply_is_small(const struct lp_job *job);
+bool lp_apply_replaces_dir(const struct lp_apply *a, const struct lp_job *job);
 void lp_apply_run(struct lp_apply *a, struct outcome *o, const struct lp_msg *msg);
 void lp_apply_run_lost(struct lp_apply *a);
 bool lp_apply_run_verify(struct lp_apply *a, struct outcome *o);

@@ -225,6 +225,16 @@ bool lp_apply_is_small(const struct lp_job *job)
 	return is_small;
 }
 
+bool lp_apply_replaces_dir(const struct lp_apply *a, const struct lp_job *job)
+{
+	const struct lp_msg_change *change = &job->msg.u.change;
+	bool found = false;
+
+	for (size_t i = 0; !found && i < change->n_ops; i++)
+		found = lp_tree_replaces_dir(a->tree, &change->ops[i]);
+	return found;
+}
+
 void lp_apply_run(struct lp_apply *a, struct outcome *o, const struct lp_msg *msg)
 {
 	if (msg->kind == LP_MSG_LIST)

@@ -213,7 +213,7 @@ static void drop_journal(struct lp_tree *t)
 /* err: why the commit failed; it learns what could not be put back. */
 static void take_back(struct lp_tree *t, uint64_t revision, size_t changed, struct lp_err *err)
 {
-	struct lp_err why = {0};
+	struct lp_err why = {0}, first;
 	int r = lp_undo_all(t, t->ops, t->n_ops, &why);
 
 	lp_was_revert(t, 0);
@@ -232,8 +232,10 @@ static void take_back(struct lp_tree *t, uint64_t revision, size_t changed, stru
 	t->ops = NULL;
 	t->n_ops = t->cap_ops = t->n_moves = t->ops_bytes = 0;
 	(void)lp_tree_owes(t, &why);
-	if (err)
-		(void)lp_err_say(err, err->code, "%.150s; then: %s", err->msg, why.msg);
+	if (!err)
+		return;
+	first = *err;
+	(void)lp_err_say(err, first.code, "%.150s; then: %s", first.msg, why.msg);
 }
 
 /* Does it, on disk, in the index and in the log, or nothing of it. */

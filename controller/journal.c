@@ -81,9 +81,12 @@ static int add_before(const struct lp_tree *t, struct lp_buf *buf)
 
 static int open_journal(const struct lp_tree *t)
 {
-	int fd = openat(t->stage_fd, LP_JOURNAL_NAME,
-			O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW | O_CLOEXEC;
+	int fd = openat(t->stage_fd, LP_JOURNAL_NAME, flags, 0600);
 
+	/* An earlier try may have written half of one. */
+	if (fd < 0 && errno == EEXIST && unlinkat(t->stage_fd, LP_JOURNAL_NAME, 0) == 0)
+		fd = openat(t->stage_fd, LP_JOURNAL_NAME, flags, 0600);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -127,8 +130,6 @@ int lp_journal_write_ops(struct lp_tree *t, const struct lp_staged *ops, size_t 
 	struct lp_buf buf = {0};
 	int r = add_ops(t, ops, n, revision, &buf);
 
-	/* An earlier try may have written half of it. */
-	(void)unlinkat(t->stage_fd, LP_JOURNAL_NAME, 0);
 	if (r == 0)
 		r = fd = open_journal(t);
 	if (r >= 0)

@@ -65,7 +65,8 @@ static void replay(struct opening *o, const struct lp_row *row, bool same_boot)
 	}
 }
 
-static void replay_all(struct opening *o, const uint8_t *p, size_t len)
+/* Returns how many bytes are left over. */
+static size_t replay_all(struct opening *o, const uint8_t *p, size_t len)
 {
 	struct lp_rows rows = {.p = p, .len = len};
 	struct lp_batch batch;
@@ -77,6 +78,7 @@ static void replay_all(struct opening *o, const uint8_t *p, size_t len)
 		o->t->revision = batch.revision;
 		o->t->commit_id = batch.id;
 	}
+	return rows.len;
 }
 
 static bool read_link(int fd, const char *name, struct lp_entry *e)
@@ -93,10 +95,11 @@ static bool read_link(int fd, const char *name, struct lp_entry *e)
 
 /* What is at a path that the log names. Returns false when it is gone or of another sort. A file
  * that changed while no controller looked gets another digest, so that the next owner sees the
- * difference; it stays owned. */
-static bool check(struct opening *o, const char *path, struct lp_node *n, uint64_t *sig)
+ * difference; it stays owned. *at: its node, which becomes another one when that is put. */
+static bool check(struct opening *o, const char *path, struct lp_node **at, uint64_t *sig)
 {
 	struct lp_tree *t = o->t;
+	struct lp_node *n = *at;
 	struct lp_entry was = lp_node_entry(n), now = was;
 	uint64_t known_sig = n->mark > 0 && n->mark <= o->n ? o->sigs[n->mark - 1] : 0;
 	int fd = lp_tree_find_parent(t, path);
@@ -110,7 +113,7 @@ static bool check(struct opening *o, const char *path, struct lp_node *n, uint64
 	/* What cannot be looked at is not gone. */
 	if (r < 0 && !lp_step_is_not_ours(r)) {
 		memset(now.digest.b, 0, sizeof(now.digest.b));
-		return lp_index_put(t->index, path, &now, NULL, NULL) == 0;
+		return lp_index_put(t->index, path, &now, NULL, at) == 0;
 	}
 	if (r < 0 || S_ISDIR(st.st_mode) != (was.kind == LP_KIND_DIR))
 		return false;
@@ -138,7 +141,7 @@ static bool check(struct opening *o, const char *path, struct lp_node *n, uint64
 	if (!known)
 		memset(now.digest.b, 0, sizeof(now.digest.b));
 	*sig = 0;
-	return lp_index_put(t->index, path, &now, NULL, NULL) == 0;
+	return lp_index_put(t->index, path, &now, NULL, at) == 0;
 }
 
 /* The signature of a file whose digest was taken when it had that mark; 0 when it differs. */
@@ -216,7 +219,7 @@ static int write_index(struct writer *w, struct opening *o)
 	for (n = lp_node_next(root, root); n && r == 0; n = next) {
 		uint64_t sig = 0;
 
-		if (lp_node_path(n, path, sizeof(path)) < 0 || (o && !check(o, path, n, &sig))) {
+		if (lp_node_path(n, path, sizeof(path)) < 0 || (o && !check(o, path, &n, &sig))) {
 			next = lp_node_after(root, n);
 			lp_node_remove(ix, n);
 			continue;
@@ -331,8 +334,7 @@ int lp_owned_read(struct lp_tree *t, struct lp_err *err)
 	struct lp_buf old;
 	int r = lp_state_read(t->state_fd, LOG_NAME, LOG_MAX_BYTES, &old);
 
-	if (r == 0 && old.len > 0)
-		replay_all(&o, old.data, old.len);
+	t->log_unread = r == 0 && old.len > 0 ? replay_all(&o, old.data, old.len) : 0;
 	lp_buf_finish(&old);
 	t->opening = NULL;
 	if (r < 0) {

@@ -39,8 +39,8 @@ static int read_result(void *ctx, uint64_t at, void *out, size_t len)
 	int r;
 
 	if (!p->in_place)
-		return lp_patch_read(p->staged_fd, at, out, len);
-	r = lp_patch_read(p->base_fd, at, bytes, from_base);
+		return lp_read_at(p->staged_fd, at, out, len);
+	r = lp_read_at(p->base_fd, at, bytes, from_base);
 	memset(bytes + from_base, 0, len - from_base);
 	for (size_t i = 0; i < p->n_places && r == 0; i++) {
 		uint64_t first = p->places[i].at, last = first + p->places[i].len;
@@ -49,8 +49,7 @@ static int read_result(void *ctx, uint64_t at, void *out, size_t len)
 			continue;
 		first = first < at ? at : first;
 		last = last > end ? end : last;
-		r = lp_patch_read(p->staged_fd, first, bytes + (first - at),
-				  (size_t)(last - first));
+		r = lp_read_at(p->staged_fd, first, bytes + (first - at), (size_t)(last - first));
 	}
 	return r;
 }
@@ -77,7 +76,7 @@ static int read_base(void *ctx, uint64_t at, void *out, size_t len)
 {
 	const struct lp_patch *p = ctx;
 
-	return lp_patch_read(p->base_fd, at, out, len);
+	return lp_read_at(p->base_fd, at, out, len);
 }
 
 /* The base must be what the index says. When nothing says that it is unchanged it is read, and the
@@ -127,7 +126,9 @@ static int begin(struct lp_tree *t, struct lp_staged *s, const struct lp_msg_pat
 	p = s->patch = lp_xcalloc(1, sizeof(*p));
 	p->staged_fd = t->data_fd;
 	p->base_fd = -1;
-	p->in_place = msg->in_place && s->e.size >= n->e.size && !s->is_nested;
+	/* What becomes read-only could not be opened any more to be put back. */
+	p->in_place =
+		msg->in_place && s->e.size >= n->e.size && !s->is_nested && (s->e.mode & 0200) != 0;
 	if (p->in_place)
 		p->base_fd = lp_open_beneath(t->root_fd, before, O_RDWR | O_NONBLOCK, 0);
 	if (p->base_fd < 0) {

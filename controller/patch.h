@@ -28,8 +28,7 @@ struct lp_patch {
  * the source is shorter). */
 int lp_patch_copy(int from, uint64_t from_at, int to, uint64_t to_at, uint64_t len) LP_MUST_USE;
 
-/* Exactly len bytes at `at`. Returns 0 or -errno (-ESTALE: there are fewer). */
-int lp_patch_read(int fd, uint64_t at, void *out, size_t len) LP_MUST_USE;
+/* Exactly len bytes at `at`. Returns 0 or -errno. */
 int lp_patch_write(int fd, uint64_t at, const void *data, size_t len) LP_MUST_USE;
 
 #endif

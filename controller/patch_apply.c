@@ -7,8 +7,9 @@
 #include "common/base/lp_mem.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
-#define OLD_MAGIC      0x32444c4fu /* "OLD2" */
+#define OLD_MAGIC      0x33444c4fu /* "OLD3" */
 #define COPY_MAX_BYTES ((size_t)1 << 30)
 
 /* As lp_patch_copy, where the kernel cannot do it by itself. */
@@ -20,7 +21,7 @@ static int copy_by_hand(int from, uint64_t from_at, int to, uint64_t to_at, uint
 	while (len > 0 && r == 0) {
 		size_t n = len < LP_PATCH_PIECE_BYTES ? (size_t)len : LP_PATCH_PIECE_BYTES;
 
-		r = lp_patch_read(from, from_at, piece, n);
+		r = lp_read_at(from, from_at, piece, n);
 		if (r == 0)
 			r = lp_patch_write(to, to_at, piece, n);
 		from_at += n;
@@ -50,24 +51,6 @@ int lp_patch_copy(int from, uint64_t from_at, int to, uint64_t to_at, uint64_t l
 	return 0;
 }
 
-int lp_patch_read(int fd, uint64_t at, void *out, size_t len)
-{
-	uint8_t *p = out;
-
-	while (len > 0) {
-		ssize_t n = pread(fd, p, len, (off_t)at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -ESTALE;
-		p += n;
-		at += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 int lp_patch_write(int fd, uint64_t at, const void *data, size_t len)
 {
 	const uint8_t *p = data;
@@ -90,11 +73,12 @@ enum old_state {
 	OLD_BEGUN = 1, /* something may have been written into the file, nothing is known of it */
 	OLD_DONE,      /* it is as seen says, unless somebody else changed it since */
 	OLD_REVERTING, /* something may have been written back */
+	OLD_REVERTED,  /* all was: what somebody wrote into it since stays */
 };
 
 /* What was there: the head, then the places, then the bytes of all of them that the old file had.
- * The head is written last, so that without it nothing was changed yet. ino, dev: of the file.
- * seen: its size and time when the patch was in it. */
+ * The head is written last, so that without it nothing was changed yet. ino, dev: of the file. was:
+ * its time before. seen: its size and time when the patch was in it. */
 struct old_head {
 	uint32_t magic;
 	uint32_t n;
@@ -103,7 +87,9 @@ struct old_head {
 	uint64_t dev;
 	uint64_t seen_bytes;
 	int64_t seen_mtime_ns;
-	uint32_t state; /* enum old_state */
+	int64_t was_mtime_s;
+	int64_t was_mtime_ns; /* the rest of that */
+	uint32_t state;       /* enum old_state */
 	uint32_t unused;
 };
 
@@ -127,6 +113,8 @@ static int keep_old(const struct lp_patch *p, int fd, int old_fd, uint64_t *kept
 				      .bytes = (uint64_t)p->base.st_size,
 				      .ino = p->base.st_ino,
 				      .dev = p->base.st_dev,
+				      .was_mtime_s = p->base.st_mtim.tv_sec,
+				      .was_mtime_ns = p->base.st_mtim.tv_nsec,
 				      .state = OLD_BEGUN};
 	uint64_t at = sizeof(head) + p->n_places * sizeof(*p->places), first = at;
 	int r = lp_patch_write(old_fd, sizeof(head), p->places, p->n_places * sizeof(*p->places));
@@ -158,16 +146,22 @@ static int write_places(const struct lp_patch *p, int from, int fd, const struct
 	return r;
 }
 
+/* In the head, which says how far it is. */
+static int note_state(struct old_head *head, int old_fd, enum old_state state)
+{
+	head->state = state;
+	return lp_patch_write(old_fd, 0, head, sizeof(*head));
+}
+
 /* How the patched file looks, by which it is known again. */
 static int note_done(int old_fd, const struct stat *st)
 {
 	struct old_head head;
-	int r = lp_patch_read(old_fd, 0, &head, sizeof(head));
+	int r = lp_read_at(old_fd, 0, &head, sizeof(head));
 
 	head.seen_bytes = (uint64_t)st->st_size;
 	head.seen_mtime_ns = mtime_of(st);
-	head.state = OLD_DONE;
-	return r < 0 ? r : lp_patch_write(old_fd, 0, &head, sizeof(head));
+	return r < 0 ? r : note_state(&head, old_fd, OLD_DONE);
 }
 
 int lp_patch_apply(struct lp_tree *t, struct lp_staged *s, struct lp_err *err)
@@ -229,7 +223,7 @@ static int write_back(const struct old_head *head, int fd, int old_fd)
 	if (head->n > ((uint64_t)st.st_size - sizeof(*head)) / sizeof(*places))
 		return -EINVAL;
 	places = lp_xcalloc(head->n, sizeof(*places));
-	r = lp_patch_read(old_fd, sizeof(*head), places, head->n * sizeof(*places));
+	r = lp_read_at(old_fd, sizeof(*head), places, head->n * sizeof(*places));
 	for (uint32_t i = 0; i < head->n && r == 0; i++) {
 		uint64_t len = old_len(&places[i], head->bytes);
 
@@ -239,22 +233,35 @@ static int write_back(const struct old_head *head, int fd, int old_fd)
 	return r == 0 && ftruncate(fd, (off_t)head->bytes) < 0 ? -errno : r;
 }
 
+/* By its time a patch before this one knows the file again. Where setting it is not ours to do,
+ * what that one wrote stays. */
+static void restore_time(const struct old_head *head, int fd)
+{
+	const struct timespec times[] = {{.tv_nsec = UTIME_OMIT},
+					 {(time_t)head->was_mtime_s, (long)head->was_mtime_ns}};
+
+	(void)futimens(fd, times);
+}
+
 int lp_patch_revert(int fd, int old_fd)
 {
 	struct old_head head;
-	int r = lp_patch_read(old_fd, 0, &head, sizeof(head));
+	int r = lp_read_at(old_fd, 0, &head, sizeof(head));
 
 	/* Without a head nothing was written. */
 	if (r == -ESTALE || (r == 0 && head.magic != OLD_MAGIC))
 		return 0;
 	if (r == 0)
 		r = is_patched(&head, fd);
-	if (r <= 0)
+	if (r <= 0 || head.state == OLD_REVERTED)
 		return r;
 	/* Interrupted from here on, the file is as nobody knows it, and has to be written again. */
-	head.state = OLD_REVERTING;
-	r = lp_patch_write(old_fd, 0, &head, sizeof(head));
+	r = note_state(&head, old_fd, OLD_REVERTING);
 	if (r == 0)
 		r = write_back(&head, fd, old_fd);
+	if (r < 0)
+		return r;
+	restore_time(&head, fd);
+	r = note_state(&head, old_fd, OLD_REVERTED);
 	return r < 0 ? r : 1;
 }

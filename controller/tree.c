@@ -99,7 +99,8 @@ static int read_state(struct lp_tree *t, struct lp_err *err)
 	if (r < 0 || t->owed)
 		return r;
 	r = lp_stage_open_area(t, err);
-	if (r < 0)
+	/* What cannot be emptied holds up changesets, which say so, but not the app. */
+	if (r < 0 && !t->unwiped)
 		return r;
 	t->churn = SIZE_MAX;
 	lp_tree_tidy(t);
@@ -167,6 +168,19 @@ int lp_tree_fd(const struct lp_tree *t)
 bool lp_tree_has_damage(const struct lp_tree *t)
 {
 	return t->has_damage;
+}
+
+uint64_t lp_tree_unread(const struct lp_tree *t)
+{
+	return t->log_unread;
+}
+
+bool lp_tree_replaces_dir(const struct lp_tree *t, const struct lp_wire_op *op)
+{
+	LP_AUTO_FREE char *path = lp_xstrndup((const char *)op->path.p, op->path.len);
+	const struct lp_node *n = lp_index_get(t->index, path);
+
+	return n && n->e.kind == LP_KIND_DIR && op->kind != LP_KIND_DIR;
 }
 
 uint64_t lp_tree_revision(const struct lp_tree *t)

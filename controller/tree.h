@@ -58,8 +58,16 @@ bool lp_tree_owes(const struct lp_tree *t, struct lp_err *why);
  * is in LP_STATE_DIR/damaged. */
 bool lp_tree_has_damage(const struct lp_tree *t);
 
+/* How many bytes of the log of what came from the workspace could not be read when that was last
+ * done, because they are damaged or a crash cut them off. What only they name counts as the app's.
+ */
+uint64_t lp_tree_unread(const struct lp_tree *t);
+
 /* The disk is full: gives up all that is kept of earlier changesets. */
 void lp_tree_give_room(struct lp_tree *t);
+
+/* Whether a PUT takes the place of a directory: all that the workspace has below it goes. */
+bool lp_tree_replaces_dir(const struct lp_tree *t, const struct lp_wire_op *op);
 
 /* What a commit did. paths: files and links that were put, changed in mode or removed (not
  * directories, and not what was there already), sorted, in one piece of memory; owned by the caller

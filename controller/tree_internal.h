@@ -109,6 +109,7 @@ struct lp_tree {
 	int log_fd;              /* LP_STATE_DIR/owned */
 	size_t log_bytes;        /* its length */
 	uint64_t log_rows;       /* in it */
+	uint64_t log_unread;     /* how much of it could not be read */
 	struct opening *opening; /* owned.c's, while the tree is being opened */
 	struct lp_index *index;
 	uint64_t revision;

@@ -26,23 +26,25 @@ struct undoing {
 
 static void cannot(struct undoing *u, const char *path, int r)
 {
-	if (u->first < 0)
-		return;
-	u->first = lp_err_set(u->err, -r, "%s: cannot be put back as it was", path);
+	if (u->first == 0)
+		u->first = lp_err_set(u->err, -r, "%s: cannot be put back as it was", path);
 }
 
-/* Where a path of an operation was before the MOVEs ahead of it. out: may be the path. */
+/* Where a path of an operation was before the MOVEs ahead of it, which are the first ones. */
 static void before_moves(const struct lp_staged *ops, size_t number, const char *path,
 			 char out[LP_PATH_MAX_BYTES + 1])
 {
 	char from[LP_PATH_MAX_BYTES + 1];
+	size_t moves = 0;
 
 	(void)snprintf(out, LP_PATH_MAX_BYTES + 1, "%s", path);
-	while (number-- > 0) {
-		const struct lp_staged *m = &ops[number];
+	while (moves < number && ops[moves].op == LP_OP_MOVE)
+		moves++;
+	while (moves-- > 0) {
+		const struct lp_staged *m = &ops[moves];
 		int n;
 
-		if (m->op != LP_OP_MOVE || !lp_path_is_below(out, m->path))
+		if (!lp_path_is_below(out, m->path))
 			continue;
 		n = snprintf(from, sizeof(from), "%s%s", m->from, out + strlen(m->path));
 		if (n >= 0 && (size_t)n < sizeof(from))
@@ -215,11 +217,8 @@ static void remove_new(struct undoing *u, const struct lp_staged *s)
 	struct stat st;
 	int fd, r = look_home(u, &fd, &st);
 
-	if (r > 0) {
-		r = 0;
-		if (is_dir || st.st_ino == s->ino)
-			r = lp_step_unlink(fd, lp_path_base(u->home), is_dir ? AT_REMOVEDIR : 0);
-	}
+	if (r > 0 && (is_dir || st.st_ino == s->ino))
+		r = lp_step_unlink(fd, lp_path_base(u->home), is_dir ? AT_REMOVEDIR : 0);
 	if (r < 0 && r != -ENOENT && !is_of_the_app(r))
 		cannot(u, s->path, r);
 	if (is_dir)

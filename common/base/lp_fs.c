@@ -146,20 +146,35 @@ int lp_mkdir_p(const char *path, mode_t mode)
 
 static int remove_below(int fd, dev_t dev);
 
+/* Opens a directory that is to be emptied: one without the rights to list it is still its owner's
+ * to remove. */
+static int open_entry(int dir_fd, const char *name, dev_t dev)
+{
+	const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+	int fd = openat(dir_fd, name, flags);
+	struct stat st;
+
+	if (fd >= 0 || errno != EACCES)
+		return fd < 0 ? -errno : fd;
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode) ||
+	    st.st_dev != dev || fchmodat(dir_fd, name, 0700, AT_SYMLINK_NOFOLLOW) < 0)
+		return -EACCES;
+	fd = openat(dir_fd, name, flags);
+	return fd < 0 ? -errno : fd;
+}
+
 /* Removes one entry of a directory. */
 static int remove_entry(int dir_fd, const char *name, dev_t dev)
 {
 	struct stat st;
-	int child, r;
+	int child, cause, r;
 
 	if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
 		return 0;
-	/* A directory without the rights to list it is still its owner's to remove. */
-	child = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (child < 0 && errno == EACCES && fchmodat(dir_fd, name, 0700, AT_SYMLINK_NOFOLLOW) == 0)
-		child = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	cause = -errno;
+	child = open_entry(dir_fd, name, dev);
 	if (child < 0)
-		return -errno;
+		return child == -ENOTDIR || child == -ELOOP ? cause : child;
 	if (fstat(child, &st) < 0 || st.st_dev != dev) {
 		(void)close(child);
 		return -EXDEV;

@@ -60,13 +60,13 @@ void changes_set_up(struct rig *r)
 	app_write(r, "theirs", "of the app");
 }
 
-static int patch(struct rig *r, const char *path, bool in_place)
+static int patch(struct rig *r, const char *path, const uint8_t *to, bool in_place)
 {
-	struct lp_wire_op op = op_large(path, patched, LARGE_BYTES);
-	struct lp_wire_op old = op_large(path, large, LARGE_BYTES);
+	struct lp_wire_op op = op_large(path, to, LARGE_BYTES);
+	struct lp_wire_op old = op_large(path, to == large ? patched : large, LARGE_BYTES);
 	struct lp_wire_segment segments[] = {
 		{.from = 0, .len = 200000},
-		{.len = 5000, .has_content = true, .content = {patched + 200000, 5000}},
+		{.len = 5000, .has_content = true, .content = {to + 200000, 5000}},
 		{.from = 205000, .len = LARGE_BYTES - 205000},
 	};
 	struct lp_msg_patch msg = {
@@ -121,11 +121,26 @@ int changes_apply(struct rig *r)
 		e = lp_tree_op(r->tree, &ops[order[i]], &r->err);
 	}
 	if (e == 0)
-		e = patch(r, "large", true);
+		e = patch(r, "large", patched, true);
 	if (e == 0)
-		e = patch(r, "patched", false);
+		e = patch(r, "patched", patched, false);
 	if (e == 0)
 		e = lp_tree_commit(r->tree, 9, &done, &r->err);
+	else
+		lp_tree_drop(r->tree);
+	lp_applied_finish(&done);
+	return e;
+}
+
+int changes_patch_again(struct rig *r)
+{
+	struct lp_applied done = {0};
+	int e;
+
+	lp_tree_begin(r->tree);
+	e = patch(r, "large", large, true);
+	if (e == 0)
+		e = lp_tree_commit(r->tree, 10, &done, &r->err);
 	else
 		lp_tree_drop(r->tree);
 	lp_applied_finish(&done);

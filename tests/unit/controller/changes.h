@@ -14,6 +14,9 @@ void changes_set_up(struct rig *r);
 /* The changeset, as revision 9. Returns 0, or what failed first with r->err. */
 int changes_apply(struct rig *r);
 
+/* Another one behind it, which writes into a file that it wrote into; revision 10. */
+int changes_patch_again(struct rig *r);
+
 /* Everything in the tree with root and revision, as text; the caller's. */
 char *changes_state(struct rig *r);
 void changes_expect(struct rig *r, const char *wanted, const char *what, size_t at);

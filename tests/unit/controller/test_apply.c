@@ -83,6 +83,51 @@ static void submit__does_what_is_small_at_once(void **state)
 	assert_false(atomic_load(&is_here));
 }
 
+static void await_file(const char *path)
+{
+	uint64_t deadline_us = lp_now_us() + DEADLINE_US;
+
+	while (!app_sees(&rig, path) || app_sees_dir(&rig, path)) {
+		assert_true(lp_now_us() < deadline_us);
+		(void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	/* The thread has nothing to do any more, most of the time. */
+	(void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+/* A directory that has to go, or what comes before it. */
+static void submit__leaves_to_the_thread_what_may_be_much(void **state)
+{
+	struct lp_wire_op dir = op_dir("d", 0755), more = op_file("more", "x", 0644);
+	const unsigned whole = LP_CHANGE_FIRST | LP_CHANGE_LAST;
+	uint64_t revision = 0;
+
+	(void)state;
+	tester = pthread_self();
+	for (int round = 0; round < 20; round++) {
+		job_change(1, ++revision, whole, &dir);
+		job_put(1, ++revision, "d/f", "x");
+		await_file("d/f");
+		atomic_store(&is_here, false);
+		job_put(1, ++revision, "d", "a file");
+		assert_false(atomic_load(&is_here));
+		await_file("d");
+		job_change(1, ++revision, LP_CHANGE_FIRST, &more);
+		await_file("d");
+		atomic_store(&is_here, false);
+		job_put(1, ++revision, "a", "one");
+		assert_false(atomic_load(&is_here));
+		await_file("a");
+	}
+	atomic_store(&owes, true);
+	job_put(1, ++revision, "a", "two");
+	await_file("a");
+	atomic_store(&is_here, false);
+	job_put(1, ++revision, "a", "three");
+	assert_false(atomic_load(&is_here));
+	atomic_store(&owes, false);
+}
+
 static void submit__answers_in_order(void **state)
 {
 	struct lp_tree_state now;
@@ -344,6 +389,8 @@ int main(void)
 						apply_set_up, apply_tear_down),
 		cmocka_unit_test_setup_teardown(submit__does_what_is_small_at_once, apply_set_up,
 						apply_tear_down),
+		cmocka_unit_test_setup_teardown(submit__leaves_to_the_thread_what_may_be_much,
+						apply_set_up, apply_tear_down),
 		cmocka_unit_test_setup_teardown(submit__answers_in_order, apply_set_up,
 						apply_tear_down),
 		cmocka_unit_test_setup_teardown(submit__is_deaf_after_a_failure_until_the_next_list,

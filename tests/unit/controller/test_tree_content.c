@@ -163,6 +163,27 @@ static void patch__makes_another_file_otherwise(void **state)
 	expect_big(new_bytes, BYTES + 100);
 }
 
+/* It could not be opened any more to be put back. */
+static void patch__that_makes_it_read_only_makes_another_file(void **state)
+{
+	struct lp_wire_segment segments[] = {fresh(0, 1), kept(1, BYTES - 1)};
+	struct lp_wire_op op;
+	ino_t before;
+
+	(void)state;
+	put_old();
+	before = inode();
+	new_bytes[0] ^= 1;
+	op = op_large("big", new_bytes, BYTES);
+	op.mode = 0444;
+	lp_tree_begin(rig.tree);
+	assert_int_equal(lp_tree_op(rig.tree, &op, &rig.err), 0);
+	assert_int_equal(send_patch(old_bytes, BYTES, true, segments, 2), 0);
+	assert_int_equal(commit(2), 0);
+	assert_true(inode() != before);
+	expect_big(new_bytes, BYTES);
+}
+
 /* So many places are not written in place; it comes in many messages. */
 static void patch__of_very_many_places_makes_another_file(void **state)
 {
@@ -452,6 +473,8 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(patch__makes_another_file_otherwise, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(patch__that_makes_it_read_only_makes_another_file,
+						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(patch__of_very_many_places_makes_another_file,
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(patch__follows_a_move, set_up, tear_down),

@@ -107,6 +107,28 @@ static void commit__does_all_or_nothing_when_killed(void **state)
 	assert_true(finished > 1); /* killed behind the point from which it counts, too */
 }
 
+/* A changeset without operations, which says a revision only. */
+static void commit__of_nothing_leaves_nothing_in_the_way(void **state)
+{
+	size_t failed = 0;
+	bool hit = true;
+
+	(void)state;
+	for (size_t at = 1; hit; at++) {
+		struct rig r;
+
+		rig_open(&r);
+		faults_arm(at, ENOSPC);
+		failed += rig_apply(&r, NULL, 0) < 0;
+		hit = faults_hit() != NULL;
+		faults_arm(0, 0);
+		if (RIG_APPLY(&r, op_file("a", "a", 0644), op_file("b", "b", 0644)) < 0)
+			fail_msg("call %zu: %s", at, r.err.msg);
+		rig_close(&r);
+	}
+	assert_true(failed > 1);
+}
+
 static struct lp_digest found;
 
 static void find_f(void *ctx, const struct lp_wire_entry *entries, size_t n, bool more)
@@ -232,6 +254,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(commit__does_all_or_nothing_when_a_call_fails),
 		cmocka_unit_test(commit__does_all_or_nothing_when_killed),
+		cmocka_unit_test(commit__of_nothing_leaves_nothing_in_the_way),
 		cmocka_unit_test(commit__of_one_file_is_whole_when_killed),
 		cmocka_unit_test(rollback__brings_the_old_state_back),
 		cmocka_unit_test(rollback__does_all_or_nothing_when_killed),

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -239,6 +240,15 @@ static void write_into(const struct rig *r, const char *path)
 	assert_int_equal(pwrite(fd, "of the app", 10, 7), 10);
 }
 
+static void app_append(const struct rig *r, const char *path)
+{
+	LP_AUTO_FREE char *full = lp_xasprintf("%s/%s", r->dir, path);
+	LP_AUTO_CLOSE int fd = open(full, O_WRONLY | O_APPEND | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(lp_write_all(fd, "of the app", 10), 0);
+}
+
 /* A file that was patched in place and that the app changed since stays as the app has it. */
 static void rollback__leaves_what_the_app_changed_in_a_patched_file(void **state)
 {
@@ -260,6 +270,86 @@ static void rollback__leaves_what_the_app_changed_in_a_patched_file(void **state
 		assert_memory_equal(app.b, app_digest(&r, "large").b, sizeof(app.b));
 		assert_string_equal(app_reads(&r, "kind1"), "1");
 		expect_truth(&r, 0);
+		rig_close(&r);
+	}
+}
+
+/* Waits until a change of the file is seen in its time. */
+static void let_time_pass(const struct rig *r, const char *path)
+{
+	struct timespec now;
+	struct stat st;
+
+	assert_int_equal(fstatat(lp_tree_fd(r->tree), path, &st, 0), 0);
+	do
+		assert_int_equal(clock_gettime(CLOCK_REALTIME_COARSE, &now), 0);
+	while (now.tv_sec == st.st_mtim.tv_sec && now.tv_nsec == st.st_mtim.tv_nsec);
+}
+
+/* Also of a file that a later changeset wrote into, whether that one came about or not. */
+static void rollback__takes_back_patches_on_top_of_each_other(void **state)
+{
+	LP_AUTO_FREE char *old = NULL, *new = NULL;
+	size_t failed = 0, rolled = 0;
+	bool hit = true;
+
+	(void)state;
+	changes_states(&old, &new);
+	for (size_t at = 1; hit; at++) {
+		struct rig r;
+		int again, e;
+
+		changes_set_up(&r);
+		assert_int_equal(changes_apply(&r), 0);
+		let_time_pass(&r, "large");
+		faults_arm(at, ENOSPC);
+		again = changes_patch_again(&r);
+		failed += again < 0;
+		hit = faults_hit() != NULL;
+		faults_arm(0, 0);
+		e = roll_back(&r);
+		/* Unless what the later one replaced could not be kept. */
+		if (e != -ENOENT || again < 0)
+			changes_expect(&r, old, "rolled back", at);
+		rolled += e == 0;
+		rig_close(&r);
+		assert_true(at < CALLS_MAX);
+	}
+	assert_true(failed > 5 && rolled > failed);
+}
+
+/* What the app wrote into a file that is back stays, however often the others are tried again. */
+static void owed__leaves_alone_what_is_back(void **state)
+{
+	bool found = false;
+
+	(void)state;
+	for (size_t at = 1; !found; at++) {
+		struct lp_digest before, app;
+		struct rig r;
+
+		changes_set_up(&r);
+		before = app_digest(&r, "large");
+		assert_int_equal(changes_apply(&r), 0);
+		faults_arm(at, EIO);
+		faults_also(1, SIZE_MAX / 2, EIO);
+		(void)roll_back(&r);
+		assert_non_null(faults_hit());
+		faults_arm(0, 0);
+		app = app_digest(&r, "large");
+		/* Which goes back behind it. */
+		found = lp_tree_owes(r.tree, NULL) && lp_digest_equal(&app, &before) &&
+			strcmp(app_reads(&r, "theirs"), "of the app") == 0;
+		if (found) {
+			app_append(&r, "large");
+			app = app_digest(&r, "large");
+			lp_tree_tidy(r.tree);
+			assert_false(lp_tree_owes(r.tree, NULL));
+			before = app_digest(&r, "large");
+			assert_memory_equal(app.b, before.b, sizeof(app.b));
+			assert_string_equal(app_reads(&r, "kind1"), "1");
+			expect_truth(&r, at);
+		}
 		rig_close(&r);
 	}
 }
@@ -323,6 +413,8 @@ int main(void)
 		cmocka_unit_test(owed__is_given_up_when_it_is_removed),
 		cmocka_unit_test(journal__that_makes_no_sense_is_kept_aside),
 		cmocka_unit_test(rollback__leaves_what_the_app_changed_in_a_patched_file),
+		cmocka_unit_test(rollback__takes_back_patches_on_top_of_each_other),
+		cmocka_unit_test(owed__leaves_alone_what_is_back),
 		cmocka_unit_test(recovery__that_fails_is_told_and_done_later),
 		cmocka_unit_test(undo__that_fails_once_is_told_and_done_later),
 		cmocka_unit_test(undo__that_keeps_failing_is_told_and_done_later),

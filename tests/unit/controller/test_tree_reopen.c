@@ -112,7 +112,7 @@ static void open__sees_what_changed_meanwhile(void **state)
 }
 
 /* The log cut off at any byte, and damaged at any byte, gives a tree that opens; what it still
- * claims to own is there. */
+ * claims to own is there, and that something is missing is known. */
 static void open__bears_a_torn_or_damaged_log(void **state)
 {
 	struct lp_buf log = {0};
@@ -138,7 +138,12 @@ static void open__bears_a_torn_or_damaged_log(void **state)
 		assert_int_equal(lp_tree_open(&tree, rig.dir, &rig.err), 0);
 		rig.tree = tree;
 		assert_true(lp_tree_count(tree) <= 5);
+		assert_true(lp_tree_unread(tree) <= len);
+		if (i % 2)
+			assert_true(lp_tree_unread(tree) > 0);
 	}
+	rig_reopen(&rig);
+	assert_int_equal(lp_tree_unread(rig.tree), 0);
 	assert_string_equal(app_reads(&rig, "d/f"), "f");
 	lp_buf_finish(&log);
 }
@@ -367,6 +372,29 @@ static void list__says_what_is_there_now(void **state)
 	assert_int_equal(lp_tree_count(rig.tree), 0);
 }
 
+/* The node of a file that grew large is another one than it was. */
+static void open__bears_a_file_that_grew_large(void **state)
+{
+	LP_AUTO_FREE char *large = lp_xcalloc(1, 300001);
+
+	(void)state;
+	memset(large, 'x', 300000);
+	assert_int_equal(RIG_APPLY(&rig, op_file("a", "a", 0644), op_file("b", "b", 0644),
+				   op_file("c", "c", 0644)),
+			 0);
+	/* A freed node's place is taken by the next one that is made. */
+	assert_int_equal(RIG_APPLY(&rig, op_file("d", "a", 0644), op_delete("a")), 0);
+	lp_tree_close(rig.tree);
+	rig.tree = NULL;
+	app_write(&rig, "b", large);
+	for (int i = 0; i < 2; i++) {
+		rig_reopen(&rig);
+		assert_string_equal(rig_list(&rig, ""),
+				    "b file 644 o\nc file 644 o\nd file 644 o\n");
+		assert_int_equal(lp_tree_count(rig.tree), 3);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -375,6 +403,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(open__sees_what_changed_meanwhile, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(open__bears_a_torn_or_damaged_log, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(open__bears_a_file_that_grew_large, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(open__refuses_a_second_controller, set_up,
 						tear_down),
