@@ -78,23 +78,6 @@ void lp_content_finish(struct lp_content *c)
 	lp_buf_finish(&c->body);
 }
 
-/* Exactly len bytes at `at` into out. Returns 0, -ESTALE when it is too short, or -errno. */
-static int read_at(const struct lp_content *c, uint64_t at, uint8_t *out, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = pread(c->fd, out, len, (off_t)at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -ESTALE;
-		out += n;
-		at += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 static bool is_chunk(const struct lp_chunk *chunk, const uint8_t *data)
 {
 	struct lp_digest d = lp_digest_of(data, chunk->len);
@@ -123,7 +106,7 @@ static int read_chunks(const struct lp_content *c, size_t *len)
 	*len = 0;
 	while (end < chunks->n && chunks->c[end].len <= LP_WIRE_PIECE_BYTES - *len)
 		*len += chunks->c[end++].len;
-	r = *len > 0 ? read_at(c, c->chunk_at, c->piece, *len) : -ESTALE;
+	r = *len > 0 ? lp_read_at(c->fd, c->chunk_at, c->piece, *len) : -ESTALE;
 	if (r < 0)
 		return r;
 	for (uint32_t i = c->chunk; i < end; i++) {
@@ -142,7 +125,7 @@ static int read_unlisted(struct lp_content *c, size_t *len)
 	int r;
 
 	*len = left < LP_WIRE_PIECE_BYTES ? (size_t)left : LP_WIRE_PIECE_BYTES;
-	r = read_at(c, c->at, c->piece, *len);
+	r = lp_read_at(c->fd, c->at, c->piece, *len);
 	if (r < 0)
 		return r;
 	if (!c->hasher)
@@ -190,7 +173,7 @@ static int read_chunk(struct lp_content *c)
 	c->has_chunk = UINT32_MAX;
 	if (chunk->len > LP_WIRE_PIECE_BYTES)
 		return -ESTALE;
-	r = read_at(c, c->chunk_at, c->piece, chunk->len);
+	r = lp_read_at(c->fd, c->chunk_at, c->piece, chunk->len);
 	if (r < 0)
 		return r;
 	if (!is_chunk(chunk, c->piece))

@@ -74,6 +74,11 @@ static void reserve(struct lp_pool *pool)
 	}
 	if (p == MAP_FAILED)
 		abort();
+	/* Where it is scarce, others need some of it, too. */
+	if (bytes < LP_POOL_SPACE_BYTES) {
+		bytes /= 2;
+		(void)munmap((uint8_t *)p + bytes, bytes);
+	}
 	pool->space = p;
 	pool->space_bytes = bytes;
 }

@@ -11,8 +11,8 @@
 #define LP_POOL_STEP_BYTES 4
 #define LP_POOL_MAX_BYTES  512
 
-/* Address space of a pool, unless the process may not have so much (RLIMIT_AS). No two things are
- * further apart. */
+/* Address space of a pool, unless the process may not have so much (RLIMIT_AS): then a quarter of
+ * what is left, or more. No two things are further apart. */
 #define LP_POOL_SPACE_BYTES ((size_t)8 * 1024 * 1024 * 1024)
 
 /* Zeroed: empty. tight: things need no more than an alignment of 4 bytes; set before the first is

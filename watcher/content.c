@@ -18,6 +18,10 @@
 /* What nobody wrote to for so long is not in the middle of being written. */
 #define REST_NS ((int64_t)2 * NS_PER_S)
 
+/* Pages that were written through a mapping are on disk after about half a minute, unless the
+ * system is told otherwise; from then on the next write to them moves the file's times again. */
+#define MAPPED_NS ((int64_t)60 * NS_PER_S)
+
 /* Where nobody can tell whether a file is being written. */
 #define BLIND_REST_NS ((int64_t)1 * NS_PER_S)
 
@@ -238,6 +242,18 @@ static bool take_lease(int fd, const struct stat *st, const struct lp_look_opts 
 	return true;
 }
 
+/* Whether somebody has it open who may have mapped it, and may write to it without moving its
+ * times. A small one is read again when it is closed. */
+static bool may_be_mapped(int fd, const struct stat *st)
+{
+	if (st->st_size <= (off_t)LP_INLINE_MAX_BYTES || age_ns(st) >= MAPPED_NS)
+		return false;
+	if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
+		return errno == EAGAIN;
+	(void)fcntl(fd, F_SETLEASE, F_UNLCK);
+	return false;
+}
+
 /* Opens it without touching its access time, which is allowed to its owner only. */
 static int open_to_read(int dir_fd, const char *name)
 {
@@ -306,6 +322,8 @@ static int read_open(int fd, const struct lp_look_opts *opts, struct lp_look *ou
 		if (fstat(fd, &st) < 0)
 			return -errno;
 		note_stat(&st, opts, out);
+	} else {
+		out->is_racy |= may_be_mapped(fd, &st);
 	}
 	if (opts->max_bytes > 0 && (uint64_t)st.st_size > opts->max_bytes) {
 		out->state = LP_LOOK_LARGE;

@@ -123,6 +123,10 @@ int lp_personal_read(struct lp_personal *p, struct lp_buf *text)
 	p->seen = (struct lp_stat_sig){0};
 	if (!p->path)
 		return 0;
+	if (stat(p->path, &st) < 0)
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+	/* Also of one that cannot be read: it is tried again when it has changed. */
+	lp_stat_sig_of(&st, &p->seen);
 	fd = open(p->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;

@@ -235,6 +235,11 @@ static int read_entries(struct walk *w, const struct lp_node *node, struct lp_ba
 		struct lp_node *known;
 		bool is_dir;
 
+		/* Some file systems have longer names than others may have. */
+		if (strlen(e->d_name) > LP_NAME_MAX_BYTES) {
+			lp_workspace_notice(w->ws, dir->path, "holds a name longer than 255 bytes");
+			continue;
+		}
 		if (lp_path_join(child, sizeof(child), dir->path, e->d_name) < 0) {
 			lp_workspace_notice(w->ws, dir->path,
 					    "holds a path longer than 4095 bytes");

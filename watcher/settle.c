@@ -13,10 +13,10 @@
  *    GONE_MAX_US, or GONE_MANY_MAX_US when it is many: it may be made again (unlink, create), and
  *    many that are removed together are one changeset. What was renamed to make room for a new file
  *    of its name may take ROOM_US.
- *  - As long as a tree loses many and nothing in it is new or changes, it may be on its way to be
- *    removed as a whole, which must not go out bit by bit, each of them too little to be asked
- *    about (sync/guard.h). Then there is no longest time, and the rest grows with the time that it
- *    has taken so far, so that a disk that stalls does not pass for the end. */
+ *  - As long as a tree loses many and nothing in it is new, changes or comes back, it may be on its
+ *    way to be removed as a whole, which must not go out bit by bit, each of them too little to be
+ *    asked about (sync/guard.h). Then there is no longest time, and the rest grows with the time
+ *    that it has taken so far, so that a disk that stalls does not pass for the end. */
 #include "watcher/settle.h"
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
@@ -62,6 +62,14 @@ static void count(struct lp_workspace *ws, enum lp_wait_why why, bool begins)
 		ws->n_gone += by;
 }
 
+void lp_settle_there(struct lp_workspace *ws, const char *path)
+{
+	const struct lp_wait *wait = ws->n_gone > 0 ? lp_map_get(&ws->waits, path) : NULL;
+
+	if (wait && wait->why == LP_WAIT_GONE)
+		ws->grew_us = lp_now_us();
+}
+
 /* The wait of that path, made when there is none. */
 static struct lp_wait *wait_at(struct lp_workspace *ws, const char *path, enum lp_wait_why why)
 {
@@ -75,6 +83,8 @@ static struct lp_wait *wait_at(struct lp_workspace *ws, const char *path, enum l
 	} else {
 		if (wait->why != why)
 			wait->first_us = lp_now_us();
+		if (why != LP_WAIT_GONE)
+			lp_settle_there(ws, path);
 		count(ws, wait->why, false);
 	}
 	wait->why = why;

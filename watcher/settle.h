@@ -18,6 +18,9 @@ bool lp_settle_name(struct lp_workspace *ws, const struct lp_node *dir, const ch
 /* Something known was not there: whether to leave it in the index for a moment. */
 bool lp_settle_gone(struct lp_workspace *ws, const char *path, const struct lp_dirty *hint);
 
+/* Something is there; when it was gone, the tree does not only lose. */
+void lp_settle_there(struct lp_workspace *ws, const char *path);
+
 /* A walk did not find something known: it is left in the index for a moment. */
 void lp_settle_missed(struct lp_workspace *ws, const char *path);
 

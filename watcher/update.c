@@ -61,6 +61,14 @@ static void forget_times(struct lp_stat_sig *sig)
 	sig->ctime_ns = 0;
 }
 
+/* Whether its times may not show its next change; also when it was read while somebody had it open,
+ * of whose writes not all are known: who has mapped a file moves its times with the first write to
+ * each page only. */
+static bool has_vague_times(const struct lp_look *look, const struct lp_dirty *hint)
+{
+	return look->is_racy || (hint && hint->held && !hint->written);
+}
+
 static void add_op(struct lp_changeset *cs, const char *path, struct lp_look *look, bool keep,
 		   struct lp_base *base)
 {
@@ -97,7 +105,7 @@ static void record(struct lp_workspace *ws, struct lp_node *dir, const char *pat
 	/* What is owed was not sent: nobody has the version before. */
 	if (cs && !same_content && !owed)
 		base = base_of(known, look, hint ? hint->written : NULL);
-	if (look->is_racy)
+	if (has_vague_times(look, hint))
 		forget_times(&look->sig);
 	if (!same ||
 	    (look->e.kind == LP_KIND_FILE && !lp_sig_equal(lp_node_sig(known), &look->sig)))
@@ -213,6 +221,8 @@ int lp_workspace_accept(struct lp_workspace *ws, struct lp_node *dir, const char
 		lp_look_finish(look);
 		return 0;
 	}
+	if (look->error == 0 && look->state != LP_LOOK_GONE)
+		lp_settle_there(ws, path);
 	/* A file that somebody is writing goes out when they have closed it. */
 	if (look->error == 0 && look->state == LP_LOOK_BUSY)
 		lp_workspace_defer(ws, path);
@@ -227,6 +237,13 @@ int lp_workspace_accept(struct lp_workspace *ws, struct lp_node *dir, const char
 		lp_workspace_defer(ws, path);
 	lp_look_finish(look);
 	return r;
+}
+
+/* Whether a writer has closed it who may have written through a mapping, and it costs less to read
+ * than to wonder. What comes through a mount is known without. */
+static bool is_closed_small(const struct lp_node *known, const struct lp_dirty *hint)
+{
+	return hint && hint->just_closed && !hint->closed && known->e.size <= LP_INLINE_MAX_BYTES;
 }
 
 int lp_workspace_update(struct lp_workspace *ws, struct lp_node *dir, int dir_fd, const char *path,
@@ -247,7 +264,8 @@ int lp_workspace_update(struct lp_workspace *ws, struct lp_node *dir, int dir_fd
 	struct lp_look look;
 
 	if (known && known->e.kind == LP_KIND_FILE && !lp_workspace_owes(ws, path)) {
-		opts.known = lp_node_sig(known);
+		if (!is_closed_small(known, hint))
+			opts.known = lp_node_sig(known);
 		opts.chunks = lp_node_chunks(known);
 		opts.written = hint ? hint->written : NULL;
 	}

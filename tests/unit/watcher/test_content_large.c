@@ -225,6 +225,30 @@ static void look__stops_when_nobody_wants_it(void **state)
 	assert_int_equal(content_rig_look("f", &opts), LP_LOOK_READ);
 }
 
+/* A scan reads what has rested, whoever has it open; but then its times are not to be trusted. */
+static void look__mistrusts_times_of_what_is_open(void **state)
+{
+	LP_AUTO_FREE uint8_t *bytes = content_rig_bytes(2000000, 1);
+	const struct lp_look_opts opts = {.is_file = true,
+					  .ticks = lp_ticks_of(lp_workspace_fd(rig.ws))};
+	struct stat st;
+	int writer;
+
+	(void)state;
+	write_at("f", 0, bytes, 2000000);
+	writer = rig_open_file(&rig, "f", O_WRONLY);
+	do {
+		rig_run(&rig, 100);
+		assert_int_equal(fstat(writer, &st), 0);
+	} while (!lp_look_has_rested(&st));
+	assert_int_equal(content_rig_look("f", &opts), LP_LOOK_READ);
+	assert_true(look.is_racy);
+	check_digest(bytes, 2000000);
+	assert_int_equal(close(writer), 0);
+	assert_int_equal(content_rig_look("f", &opts), LP_LOOK_READ);
+	assert_false(look.is_racy);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -239,6 +263,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(look__reads_only_what_was_written,
 						content_rig_set_up, content_rig_tear_down),
 		cmocka_unit_test_setup_teardown(look__stops_when_nobody_wants_it,
+						content_rig_set_up, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(look__mistrusts_times_of_what_is_open,
 						content_rig_set_up, content_rig_tear_down),
 	};
 

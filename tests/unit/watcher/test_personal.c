@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include <cmocka.h>
 
@@ -113,6 +115,31 @@ static void personal__file_may_be_none(void **state)
 	assert_string_equal(rig_settle(&rig), "PUT b.yours\n");
 }
 
+/* It is told once, and is no reason to read the whole tree with every save. */
+static void personal__file_that_cannot_be_read_is_left(void **state)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	LP_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	unsigned n_dirs;
+
+	(void)state;
+	assert_true(fd >= 0);
+	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", at("git/ignore"));
+	assert_int_equal(bind(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+	rig_open(&rig, true);
+	rig_write(&rig, "a", "a");
+	assert_string_equal(rig_settle(&rig), "PUT a\n");
+	n_dirs = rig.n_dirs;
+	rig_write(&rig, "a", "again");
+	assert_string_equal(rig_settle(&rig), "PUT a\n");
+	assert_int_equal(rig.n_dirs, n_dirs);
+	/* One that can be counts. */
+	assert_int_equal(unlink(at("git/ignore")), 0);
+	put("git/ignore", "b\n");
+	rig_write(&rig, "b", "b");
+	assert_string_equal(rig_settle(&rig), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -121,6 +148,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(personal__file_is_the_one_that_git_is_told, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(personal__file_may_be_none, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(personal__file_that_cannot_be_read_is_left, set_up,
+						tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

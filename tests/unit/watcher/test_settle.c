@@ -23,6 +23,10 @@ static int set_up(void **state)
 	return 0;
 }
 
+/* Of a save that is one change only when it takes no longer than that. */
+#define BRISK_US  5000u
+#define WITHIN_US 50000u
+
 /* One call of a save, and the file's content at its end. */
 struct step {
 	enum { CREATE, WRITE, CLOSE, RENAME, UNLINK, CHMOD, TRUNCATE } call;
@@ -93,7 +97,7 @@ static const struct {
 	  {CLOSE, 0, 0},
 	  {UNLINK, "x.c.orig", 0}},
 	 5,
-	 10000},
+	 BRISK_US},
 	{"JetBrains",
 	 {{CREATE, "x.c___jb_tmp___", 0},
 	  {WRITE, 0, 0},
@@ -134,27 +138,43 @@ static const struct {
 	{"truncate and write", {{TRUNCATE, "x.c", 0}, {WRITE, 0, 0}, {CLOSE, 0, 0}}, 3, 10000},
 };
 
+/* Makes save i. Returns how many changesets came of it; 0: the machine was too slow for it. */
+static size_t make_save(size_t i)
+{
+	uint64_t began_us, took_us;
+	size_t before, n;
+	int fd = -1;
+
+	rig_write(&rig, "x.c", "old");
+	(void)rig_settle(&rig);
+	before = rig.n_changesets;
+	began_us = lp_now_us();
+	for (size_t s = 0; s < saves[i].n; s++) {
+		do_step(&saves[i].steps[s], &fd);
+		(void)rig_take(&rig);
+		if (saves[i].slow_us > 0)
+			rig_run(&rig, (int)(saves[i].slow_us / 1000));
+	}
+	took_us = lp_now_us() - began_us;
+	(void)rig_settle(&rig);
+	rig_check(&rig);
+	n = rig.n_changesets - before;
+	return n != 1 && saves[i].slow_us == BRISK_US && took_us > WITHIN_US ? 0 : n;
+}
+
 static void take__sends_a_save_once(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < LP_COUNT_OF(saves); i++) {
-		size_t before;
-		int fd = -1;
+		uint64_t deadline_us = lp_now_us() + RIG_DEADLINE_US;
+		size_t n;
 
-		rig_write(&rig, "x.c", "old");
-		(void)rig_settle(&rig);
-		before = rig.n_changesets;
-		for (size_t s = 0; s < saves[i].n; s++) {
-			do_step(&saves[i].steps[s], &fd);
-			(void)rig_take(&rig);
-			if (saves[i].slow_us > 0)
-				rig_run(&rig, (int)(saves[i].slow_us / 1000));
-		}
-		(void)rig_settle(&rig);
-		if (rig.n_changesets != before + 1)
-			fail_msg("%s: %zu changesets, the last: %s", saves[i].name,
-				 rig.n_changesets - before, lp_buf_text(&rig.ops));
-		rig_check(&rig);
+		do
+			n = make_save(i);
+		while (n == 0 && lp_now_us() < deadline_us);
+		if (n != 1)
+			fail_msg("%s: %zu changesets, the last: %s", saves[i].name, n,
+				 lp_buf_text(&rig.ops));
 	}
 }
 
@@ -369,100 +389,6 @@ static void note__joins_what_was_written(void **state)
 	rig_check(&rig);
 }
 
-/* Makes and removes n files, as somebody who began to do so seconds ago and is not done. */
-static void remove_slowly(int n)
-{
-	size_t at = 0, noted = 0;
-	char name[16];
-
-	for (int i = 0; i < n; i++) {
-		(void)snprintf(name, sizeof(name), "f%d", i);
-		rig_write(&rig, name, "f");
-	}
-	(void)rig_settle(&rig);
-	rig.n_changesets = 0;
-	for (int i = 0; i < n; i++) {
-		(void)snprintf(name, sizeof(name), "f%d", i);
-		rig_remove(&rig, name);
-	}
-	rig.ws->gone_us = lp_now_us() + RIG_DEADLINE_US;
-	lp_watch_drain(rig.watch);
-	/* However late what is noted is looked at. */
-	for (struct lp_dirty *d; (d = lp_map_next(&rig.ws->dirty, &noted));)
-		d->last_us -= 1000000;
-	assert_null(lp_workspace_take(rig.ws));
-	rig.ws->gone_us = lp_now_us() + RIG_DEADLINE_US;
-	for (struct lp_wait *w; (w = lp_map_next(&rig.ws->waits, &at));)
-		w->first_us -= 5000000;
-}
-
-/* A slow removal of everything does not empty the instances bit by bit. */
-static void gone__goes_out_together_when_it_is_much(void **state)
-{
-	size_t at = 0;
-
-	(void)state;
-	remove_slowly(3);
-	assert_string_equal(rig_settle(&rig), "DELETE f0\nDELETE f1\nDELETE f2\n");
-	remove_slowly(30);
-	for (int i = 0; i < 10; i++) {
-		rig_run(&rig, 20);
-		assert_string_equal(rig_take(&rig), "");
-	}
-	assert_true(lp_workspace_has_notes(rig.ws));
-	/* It came to its end. */
-	rig.ws->gone_us = 0;
-	for (struct lp_wait *w; (w = lp_map_next(&rig.ws->waits, &at));)
-		w->due_us = 1;
-	lp_timer_set(rig.loop, &rig.ws->wait_timer, lp_now_us());
-	(void)rig_settle(&rig);
-	assert_int_equal(rig.n_changesets, 1);
-	rig_check(&rig);
-}
-
-/* Events are lost while a tree is being removed: what is gone so far is no changeset yet. With
- * something else it is. */
-static void lost__sends_no_removal_bit_by_bit(void **state)
-{
-	const struct lp_event lost = {.kind = LP_EVENT_LOST, .path = ""};
-	struct lp_changeset *cs;
-	char path[32];
-
-	(void)state;
-	rig_mkdir(&rig, "d");
-	for (int i = 0; i < 60; i++) {
-		(void)snprintf(path, sizeof(path), "d/f%02d", i);
-		rig_write(&rig, path, path);
-	}
-	(void)rig_settle(&rig);
-	for (int i = 0; i < 60; i++) {
-		(void)snprintf(path, sizeof(path), "d/f%02d", i);
-		rig_remove(&rig, path);
-		if (i != 20)
-			continue;
-		/* As if the events were lost, and the walk that follows them begins. */
-		lp_workspace_note(rig.ws, &lost, false);
-		lp_workspace_dirty(rig.ws, LP_EVENT_SUBTREE, "");
-		cs = lp_workspace_take(rig.ws);
-		assert_null(cs);
-		assert_non_null(lp_index_get(lp_workspace_index(rig.ws), "d/f00"));
-	}
-	(void)rig_settle(&rig);
-	rig_check(&rig);
-	assert_null(lp_index_get(lp_workspace_index(rig.ws), "d/f00"));
-	rig_write(&rig, "one", "1");
-	rig_write(&rig, "two", "2");
-	(void)rig_settle(&rig);
-	rig_remove(&rig, "one");
-	rig_write(&rig, "three", "3");
-	lp_workspace_note(rig.ws, &lost, false);
-	lp_workspace_dirty(rig.ws, LP_EVENT_SUBTREE, "");
-	cs = lp_workspace_take(rig.ws);
-	assert_non_null(cs);
-	assert_int_equal(cs->n_ops, 2);
-	lp_changeset_unref(cs);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -481,10 +407,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(links__are_written_together, set_up,
 						content_rig_tear_down),
 		cmocka_unit_test_setup_teardown(note__joins_what_was_written, set_up,
-						content_rig_tear_down),
-		cmocka_unit_test_setup_teardown(gone__goes_out_together_when_it_is_much, set_up,
-						content_rig_tear_down),
-		cmocka_unit_test_setup_teardown(lost__sends_no_removal_bit_by_bit, set_up,
 						content_rig_tear_down),
 	};
 

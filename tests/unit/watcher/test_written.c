@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <cmocka.h>
@@ -88,6 +89,77 @@ static void note_closed(const char *path)
 	const struct lp_event ev = {.kind = LP_EVENT_CLOSED, .path = path, .at_us = lp_now_us()};
 
 	lp_workspace_note(rig.ws, &ev, true);
+}
+
+/* Lets what waits for a writer be over. */
+static void end_waits(void)
+{
+	size_t at = 0;
+
+	for (struct lp_wait *w; (w = lp_map_next(&rig.ws->waits, &at));) {
+		w->last_us -= 5000000;
+		w->due_us = 1;
+	}
+	lp_timer_set(rig.loop, &rig.ws->wait_timer, lp_now_us());
+	rig_run(&rig, 20);
+}
+
+/* Runs until a take has that. */
+static void await(const char *what)
+{
+	uint64_t deadline_us = lp_now_us() + RIG_DEADLINE_US;
+
+	while (rig_take(&rig)[0] == '\0') {
+		assert_true(lp_now_us() < deadline_us);
+		rig_run(&rig, 5);
+	}
+	assert_string_equal(lp_buf_text(&rig.ops), what);
+}
+
+/* A file that is mapped moves its times with the first write to each page only: whoever read it
+ * since then does not see by them that it was written again. */
+static void mapped__is_read_again_when_it_is_closed(void **state)
+{
+	static const size_t sizes[] = {100, LARGE_BYTES};
+
+	(void)state;
+	for (size_t i = 0; i < LP_COUNT_OF(sizes); i++) {
+		int fd = rig_open_file(&rig, "m", O_RDWR | O_CREAT | O_TRUNC);
+		char *map;
+
+		assert_int_equal(ftruncate(fd, (off_t)sizes[i]), 0);
+		map = mmap(NULL, sizes[i], PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		assert_true(map != MAP_FAILED);
+		memcpy(map, "first", 5);
+		assert_string_equal(rig_take(&rig), "");
+		rig_run(&rig, 100); /* times move in ticks */
+		end_waits();
+		await("PUT m\n");
+		memcpy(map, "again", 5);
+		assert_int_equal(munmap(map, sizes[i]), 0);
+		assert_int_equal(close(fd), 0);
+		await("PUT m\n");
+		rig_check(&rig);
+	}
+}
+
+/* The same where it was read without a look at who has it open. */
+static void mapped__is_read_again_when_it_is_small(void **state)
+{
+	int fd = rig_open_file(&rig, "f", O_RDWR);
+	char *map = mmap(NULL, 3, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	(void)state;
+	assert_true(map != MAP_FAILED);
+	memcpy(map, "new", 3);
+	rig_run(&rig, 100);
+	note_closed("f");
+	await("PUT f\n");
+	memcpy(map, "two", 3);
+	assert_int_equal(munmap(map, 3), 0);
+	assert_int_equal(close(fd), 0);
+	await("PUT f\n");
+	rig_check(&rig);
 }
 
 /* Whatever brings the path up. */
@@ -233,6 +305,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(has_notes__asks_for_the_writer, set_up,
 						content_rig_tear_down),
 		cmocka_unit_test_setup_teardown(has_notes__does_not_count_open_files, set_up,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(mapped__is_read_again_when_it_is_closed, set_up,
+						content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(mapped__is_read_again_when_it_is_small, set_up,
 						content_rig_tear_down),
 		cmocka_unit_test_setup_teardown(written__is_left_until_it_is_closed, set_up,
 						content_rig_tear_down),

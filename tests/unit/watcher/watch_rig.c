@@ -5,9 +5,9 @@
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
 #include "common/loop/loop_internal.h"
+#include "tests/unit/watcher/tree_text.h"
 #include "watcher/workspace_internal.h"
 
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -365,108 +365,12 @@ const char *rig_settle(struct rig *r)
 	}
 }
 
-struct lines {
-	char **line;
-	size_t n, cap;
-};
-
-static void add_line(struct lines *l, const char *path, const struct lp_entry *e)
-{
-	static const char *const kinds[] = {"none", "file", "dir", "link"};
-	char hex[LP_DIGEST_HEX_BYTES] = "-";
-
-	if (e->kind != LP_KIND_DIR)
-		lp_digest_hex(&e->digest, hex);
-	lp_grow(&l->line, &l->cap, l->n + 1, sizeof(char *));
-	l->line[l->n++] = lp_xasprintf("%s %s %03o %llu %s\n", path, kinds[e->kind], e->mode,
-				       (unsigned long long)e->size, hex);
-}
-
-static int by_text(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static char *join_lines(struct lines *l)
-{
-	struct lp_buf out = {0};
-	char *text;
-
-	if (l->n > 1)
-		qsort(l->line, l->n, sizeof(char *), by_text);
-	for (size_t i = 0; i < l->n; i++) {
-		assert_int_equal(lp_buf_add_str(&out, l->line[i]), 0);
-		free(l->line[i]);
-	}
-	free(l->line);
-	text = lp_xstrdup(lp_buf_text(&out));
-	lp_buf_finish(&out);
-	return text;
-}
-
-static struct lp_digest digest_of(const struct lp_buf *text)
-{
-	struct lp_hasher *h = lp_hasher_create();
-	struct lp_digest d;
-
-	lp_hasher_add(h, text->data, text->len);
-	d = lp_hasher_get(h);
-	lp_hasher_destroy(h);
-	return d;
-}
-
-static void walk(struct lines *l, const char *top, const char *rel)
-{
-	LP_AUTO_FREE char *dir_path = lp_xasprintf("%s/%s", top, rel);
-	DIR *dir = opendir(dir_path);
-	struct dirent *e;
-
-	assert_non_null(dir);
-	while ((e = readdir(dir))) {
-		LP_AUTO_FREE char *child = NULL, *path = NULL;
-		struct lp_entry entry = {0};
-		struct lp_buf text = {0};
-		char target[4096];
-		struct stat st;
-
-		/* A controller tidies up its state while it is idle. */
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-		    (!rel[0] && strcmp(e->d_name, ".livepush") == 0))
-			continue;
-		child = lp_xasprintf("%s%s%s", rel, rel[0] ? "/" : "", e->d_name);
-		path = lp_xasprintf("%s/%s", top, child);
-		assert_int_equal(lstat(path, &st), 0);
-		entry.mode = st.st_mode & 0777;
-		if (S_ISDIR(st.st_mode)) {
-			entry.kind = LP_KIND_DIR;
-			walk(l, top, child);
-		} else if (S_ISREG(st.st_mode)) {
-			assert_int_equal(lp_read_file(AT_FDCWD, path, &text), 0);
-			entry.kind = LP_KIND_FILE;
-			entry.size = text.len;
-			entry.digest = digest_of(&text);
-			lp_buf_finish(&text);
-		} else if (S_ISLNK(st.st_mode)) {
-			ssize_t n = readlink(path, target, sizeof(target));
-
-			assert_true(n > 0);
-			entry = (struct lp_entry){.kind = LP_KIND_LINK,
-						  .size = (uint64_t)n,
-						  .digest = lp_digest_of(target, (size_t)n)};
-		} else {
-			continue;
-		}
-		add_line(l, child, &entry);
-	}
-	(void)closedir(dir);
-}
-
 char *rig_tree(struct rig *r)
 {
-	struct lines l = {0};
+	struct tree_text t = {0};
 
-	walk(&l, r->dir, "");
-	return join_lines(&l);
+	tree_text_walk(&t, r->dir);
+	return tree_text_join(&t);
 }
 
 /* Shows the first line that differs. */
@@ -489,19 +393,19 @@ void rig_check(struct rig *r)
 	LP_AUTO_FREE char *disk = rig_tree(r);
 	LP_AUTO_FREE char *index = NULL;
 	LP_AUTO_FREE char *model = NULL;
-	struct lines in_index = {0}, in_model = {0};
+	struct tree_text in_index = {0}, in_model = {0};
 	char path[LP_PATH_MAX_BYTES + 1];
 
 	for (struct lp_node *n = lp_node_next(top, top); n; n = lp_node_next(top, n)) {
 		struct lp_entry e = lp_node_entry(n);
 
 		assert_int_equal(lp_node_path(n, path, sizeof(path)), 0);
-		add_line(&in_index, path, &e);
+		tree_text_add(&in_index, path, &e);
 	}
 	for (size_t i = 0; i < n_items; i++)
-		add_line(&in_model, items[i].path, &items[i].e);
-	index = join_lines(&in_index);
-	model = join_lines(&in_model);
+		tree_text_add(&in_model, items[i].path, &items[i].e);
+	index = tree_text_join(&in_index);
+	model = tree_text_join(&in_model);
 	same_text("the index has", disk, index);
 	same_text("the model has", disk, model);
 }
