@@ -9,7 +9,8 @@ struct lp_proxy_opts;
 struct lp_conf;
 
 /* Fills opts->tls_cert and tls_key by the command line or, where that says nothing, the
- * configuration; neither: they stay NULL and the door speaks plain HTTP. Borrowed until
+ * configuration; while the tree's livepush.yml is broken, by what the last good one said, which is
+ * kept below LP_STATE_DIR; neither: they stay NULL and the door speaks plain HTTP. Borrowed until
  * lp_cert_close. Returns 0, or -EINVAL for one without the other. */
 int lp_cert_open(struct lp_instance *in, struct lp_proxy_opts *opts,
 		 struct lp_err *err) LP_MUST_USE;

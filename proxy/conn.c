@@ -82,7 +82,7 @@ static void follow(struct lp_px_conn *c, struct lp_px_route *route)
 	}
 	lp_px_timer_clear(&c->timer);
 	lp_px_upstream_enter(lp_px_route_pick(route)->upstream, c);
-	lp_px_exchange_start(c, false);
+	lp_px_exchange_start(c, c->is_http2);
 }
 
 /* Whether requests of that route wait. */
@@ -91,9 +91,14 @@ static bool must_hold(const struct lp_proxy *p, const struct lp_px_route *route)
 	return !p->table || (route && route->kind == LP_ROUTE_HOLD);
 }
 
-static struct lp_px_route *find_route(const struct lp_proxy *p)
+/* Where the request goes whose head is parsed; HTTP/2 as a whole goes where "/" does. */
+static struct lp_px_route *find_route(const struct lp_px_conn *c, bool is_http2)
 {
-	return p->table ? lp_px_table_find(p->table, p->head.host, p->head.path) : NULL;
+	const struct lp_px_span any = {"", 0}, root = {"/", 1};
+	const struct lp_px_head *h = &c->proxy->head;
+	const struct lp_px_table *t = c->proxy->table;
+
+	return t ? lp_px_table_find(t, is_http2 ? any : h->host, is_http2 ? root : h->path) : NULL;
 }
 
 void lp_px_conn_reroute(struct lp_px_conn *c)
@@ -105,12 +110,13 @@ void lp_px_conn_reroute(struct lp_px_conn *c)
 		lp_px_http_find_end(&scan, lp_px_buf_at(&c->replay), lp_px_buf_len(&c->replay));
 	struct lp_px_route *route;
 
-	if (end <= 0 || lp_px_http_parse_request(&p->head, lp_px_buf_at(&c->replay), (size_t)end,
-						 &cause) != 0) {
+	if (!c->is_http2 &&
+	    (end <= 0 || lp_px_http_parse_request(&p->head, lp_px_buf_at(&c->replay), (size_t)end,
+						  &cause) != 0)) {
 		lp_px_respond(c, 502, "the request cannot be repeated", NULL);
 		return;
 	}
-	route = find_route(p);
+	route = find_route(c, c->is_http2);
 	if (must_hold(p, route))
 		lp_px_hold(c);
 	else
@@ -194,7 +200,7 @@ static void take_facts(struct lp_px_conn *c)
 static void dispatch(struct lp_px_conn *c, size_t head_len)
 {
 	struct lp_proxy *p = c->proxy;
-	struct lp_px_route *route = find_route(p);
+	struct lp_px_route *route = find_route(c, false);
 	bool hand_over = lp_px_handover_wanted(c, route);
 	int status = 0;
 
@@ -252,10 +258,9 @@ static bool take_head(struct lp_px_conn *c)
 {
 	struct lp_px_buf *in = &c->s.in;
 	const char *cause = "";
-	ptrdiff_t end;
+	ptrdiff_t end = lp_px_http_find_end(&c->scan, lp_px_buf_at(in), lp_px_buf_len(in));
 	int status;
 
-	end = lp_px_http_find_end(&c->scan, lp_px_buf_at(in), lp_px_buf_len(in));
 	if (end == 0)
 		return await_head(c);
 	if (end < 0) {
@@ -295,11 +300,9 @@ static bool begins_http2(const struct lp_px_buf *in)
 static void take_http2(struct lp_px_conn *c)
 {
 	struct lp_proxy *p = c->proxy;
-	struct lp_px_route *route = NULL;
-	const struct lp_px_span any = {"", 0}, root = {"/", 1};
+	struct lp_px_route *route = find_route(c, true);
 
-	if (p->table)
-		route = lp_px_table_find(p->table, any, root);
+	count_head(c, 0);
 	if (must_hold(p, route)) {
 		lp_px_hold(c);
 		return;
@@ -315,9 +318,7 @@ static void take_http2(struct lp_px_conn *c)
 	lp_px_buf_drop(&c->s.in, HTTP2_PREFACE_BYTES);
 	c->is_http2 = true;
 	c->is_safe = false;
-	lp_px_timer_clear(&c->timer);
-	lp_px_upstream_enter(lp_px_route_pick(route)->upstream, c);
-	lp_px_exchange_start(c, true);
+	follow(c, route);
 }
 
 /* Drops the empty lines that may stand before a request line (RFC 9112 section 2.2). */
@@ -486,8 +487,7 @@ void lp_px_conn_open(struct lp_proxy *p, int fd, const struct sockaddr *peer)
 		free(c);
 		return;
 	}
-	if (p->tls)
-		c->s.tls = lp_px_tls_create(p->tls, fd);
+	c->s.tls = p->tls ? lp_px_tls_create(p->tls, fd) : NULL;
 	if (p->tls && !c->s.tls) {
 		lp_px_sock_close(&c->s);
 		free(c);

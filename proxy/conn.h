@@ -76,7 +76,7 @@ struct lp_px_conn {
 	bool more;        /* the buffered bytes hold no whole head */
 	bool timing;      /* the timer for the head runs */
 	bool is_new;      /* the handshake of TLS is not over, which has the time of a head */
-	bool held_before; /* the hold timer runs */
+	bool held_before; /* it was held, and counted as a request */
 	bool keep_alive;  /* what the client wants, then what it gets */
 	bool is_head;
 	bool is_safe;

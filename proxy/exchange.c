@@ -14,15 +14,16 @@ bool lp_px_body_is_too_large(const struct lp_px_conn *c, uint64_t bytes)
 }
 
 /* Whether the request may be sent again, on another connection, without running twice. One that may
- * have been the end of an upstream has one more. */
+ * have been the end of an upstream has one more. On a fresh connection a reset tells nothing: it
+ * also comes from a program that has run a request of whose body it read only a part. */
 static bool may_retry(const struct lp_px_conn *c, const struct lp_px_upconn *uc)
 {
 	bool unsent = uc->s.sent == uc->sent_before;
 
 	if (c->res_seen || c->res_begun || c->body_sent || c->dials >= MAX_DIALS)
 		return false;
-	if (!uc->reused && !unsent && c->ended_by)
-		return false;
+	if (!uc->reused)
+		return unsent || (c->is_safe && !c->ended_by);
 	return unsent || c->is_safe || !lp_px_sock_delivered(&uc->s, uc->sent_before);
 }
 
@@ -317,7 +318,8 @@ static bool step_response(struct lp_px_conn *c)
 	moved = lp_px_sock_send(&c->s, &s->in, &c->res.cleared) || moved;
 	if (r < 0 || c->s.broken) {
 		/* Without a length, only a reset tells the client that something is missing. */
-		lp_px_conn_close(c, c->res.kind == LP_PX_BODY_CLOSE);
+		lp_px_conn_close(c,
+				 c->res.kind == LP_PX_BODY_CLOSE || c->res.form == LP_PX_DECHUNK);
 		return true;
 	}
 	if (may_end_stream(c) && !c->res.done) {

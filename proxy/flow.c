@@ -33,30 +33,37 @@ static bool is_barred(const char *line, size_t len)
 /* Chunks that go out as they came, but for trailers that may not. */
 static int clear_chunks(struct lp_px_flow *f, struct lp_px_buf *in)
 {
-	while (!f->done && f->cleared < lp_px_buf_len(in)) {
-		char *at = lp_px_buf_at(in) + f->cleared;
-		size_t fresh = lp_px_buf_len(in) - f->cleared;
-		bool is_trailer = lp_px_chunk_at_trailer(&f->chunk), drops = false;
-		struct lp_px_chunk_step step = {0};
-		int r;
+	size_t gap = 0; /* of what stays behind, at the end of what is cleared */
+	int r = 0;
 
-		/* One that is too long is for the scanner to refuse. */
-		if (is_trailer && !line_len(at, fresh) && fresh <= LP_PX_CHUNK_TRAILER_MAX)
-			return 0;
-		if (is_trailer)
-			drops = is_barred(at, line_len(at, fresh));
-		r = lp_px_chunk_next(&f->chunk, at, fresh, &step);
-		if (r < 0)
-			return r;
-		if (drops) {
-			memmove(at, at + step.len, fresh - step.len);
-			in->end -= step.len;
-		} else {
-			f->cleared += step.len;
+	while (r == 0 && !f->done && f->cleared + gap < lp_px_buf_len(in)) {
+		char *to = lp_px_buf_at(in) + f->cleared, *at = to + gap;
+		size_t fresh = lp_px_buf_len(in) - f->cleared - gap, line = 0;
+		struct lp_px_chunk_step step = {0};
+
+		if (lp_px_chunk_at_trailer(&f->chunk)) {
+			line = line_len(at, fresh);
+			/* One that is too long is for the scanner to refuse. */
+			if (!line && fresh <= LP_PX_CHUNK_TRAILER_MAX)
+				break;
 		}
-		f->done = step.done;
+		r = lp_px_chunk_next(&f->chunk, at, fresh, &step);
+		if (r == 0 && is_barred(at, line)) {
+			gap += step.len;
+		} else if (r == 0) {
+			if (gap)
+				memmove(to, at, step.len);
+			f->cleared += step.len;
+			f->done = step.done;
+		}
 	}
-	return 0;
+	if (gap) {
+		char *to = lp_px_buf_at(in) + f->cleared;
+
+		memmove(to, to + gap, lp_px_buf_len(in) - f->cleared - gap);
+		in->end -= gap;
+	}
+	return r;
 }
 
 static int scan_raw(struct lp_px_flow *f, struct lp_px_buf *in)

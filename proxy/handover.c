@@ -22,8 +22,10 @@ bool lp_px_handover_wanted(const struct lp_px_conn *c, const struct lp_px_route 
 /* Watches the socket again; the first look tells all that came meanwhile. */
 static void take_back(struct lp_px_conn *c, int fd)
 {
-	if (lp_px_sock_open(&c->s, c->proxy->epoll_fd, fd, false) < 0)
-		lp_px_conn_close(c, false);
+	if (lp_px_sock_open(&c->s, c->proxy->epoll_fd, fd, false) == 0)
+		return;
+	lp_px_buf_finish(&c->s.in);
+	lp_px_conn_close(c, false);
 }
 
 bool lp_px_handover_try(struct lp_px_conn *c)

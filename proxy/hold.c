@@ -44,14 +44,14 @@ void lp_px_hold(struct lp_px_conn *c)
 {
 	struct lp_proxy *p = c->proxy;
 
-	if (!c->held_before) {
-		if (atomic_load_explicit(&p->n_held, memory_order_relaxed) >=
-		    p->opts.limits.max_held) {
-			lp_px_hold_give_up(c, "too many requests wait for the app", NULL);
-			return;
-		}
-		lp_px_wait(c, LP_PX_WAIT_HOLD);
+	if (!c->held_before &&
+	    atomic_load_explicit(&p->n_held, memory_order_relaxed) >= p->opts.limits.max_held) {
+		lp_px_hold_give_up(c, "too many requests wait for the app", NULL);
+		return;
 	}
+	/* It goes on from table to table, but not after an upstream that was tried meanwhile. */
+	if (!lp_px_link_on(&c->timer.link) || c->waits_for != LP_PX_WAIT_HOLD)
+		lp_px_wait(c, LP_PX_WAIT_HOLD);
 	c->held_before = true;
 	enqueue(c);
 }

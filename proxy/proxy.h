@@ -4,7 +4,7 @@
  *
  * Answers of its own carry X-Livepush-Error with the cause. A request is sent a second time, on a
  * fresh connection, only where a pooled one turned out closed and the upstream cannot have run it,
- * or its method may run twice; where the upstream itself is gone, it waits half a second for a
+ * or its method may run twice; where the upstream itself is gone, it waits a moment (next_ms) for a
  * table that names another (so once per request). Upgraded connections become tunnels, and so does
  * a whole connection that begins as HTTP/2 with prior knowledge: it goes by the route of "/"
  * without host. A client that closes its sending side gets the response if that comes, and goes on,
@@ -75,6 +75,8 @@ struct lp_proxy_route {
 /* Limits and two options; a zero takes the default in brackets. */
 struct lp_proxy_limits {
 	uint32_t hold_ms;             /* [30000] longest wait at a HOLD route */
+	uint32_t next_ms;             /* [500] for the table that says what follows an upstream
+					 that is gone: who starts upstreams notices their ends */
 	uint32_t max_held;            /* [1024] requests waiting at once; more get 503 */
 	uint32_t max_conns;           /* [10000] client connections; the one that is without a
 					 request for longest makes room for the next */

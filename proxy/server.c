@@ -15,7 +15,6 @@
 
 #define EVENTS_AT_ONCE 256
 #define REDIAL_MS      2
-#define NEXT_MS        500 /* whoever starts upstreams notices the end of one long before */
 #define GONE_MS        5000
 #define LINGER_MS      2000
 
@@ -230,7 +229,6 @@ static void init_fields(struct lp_proxy *p, const struct lp_proxy_opts *opts)
 	for (size_t i = 0; i < LP_PX_WAIT_COUNT_; i++)
 		lp_px_timeq_init(&p->waits[i], 0);
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_REDIAL], REDIAL_MS);
-	lp_px_timeq_init(&p->waits[LP_PX_WAIT_NEXT], NEXT_MS);
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_GONE], GONE_MS);
 	lp_px_timeq_init(&p->waits[LP_PX_WAIT_LINGER], LINGER_MS);
 	lp_px_settings_limits(p, &opts->limits);

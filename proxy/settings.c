@@ -12,6 +12,7 @@ void lp_px_settings_limits(struct lp_proxy *p, const struct lp_proxy_limits *lim
 	} rows[] = {
 #define ROW(member, standard, wait) {offsetof(struct lp_proxy_limits, member), standard, wait}
 		ROW(hold_ms, 30000, LP_PX_WAIT_HOLD),
+		ROW(next_ms, 500, LP_PX_WAIT_NEXT),
 		ROW(max_held, 1024, -1),
 		ROW(max_conns, 10000, -1),
 		ROW(max_header_bytes, 65536, -1),

@@ -125,7 +125,8 @@ int lp_ws_host_get(struct lp_loop *loop, struct lp_ws_host **out, struct lp_err 
 		*out = loop->ws;
 		return 0;
 	}
-	lws_set_log_level(LLL_ERR | LLL_WARN, log_line);
+	/* It words each line in one place for all threads, so it is asked only where we show them. */
+	lws_set_log_level(lp_log_on(LP_DEBUG) ? LLL_ERR | LLL_WARN : 0, log_line);
 	/* SSL_GLOBAL_INIT is for wss:// targets; it must be said when the context is made. */
 	info.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
 	info.port = CONTEXT_PORT_NO_LISTEN;

@@ -176,7 +176,7 @@ class App(Tls):
         self.assertIn("equal", client.lines)
 
     def test_a_handshake_that_takes_too_long_is_cut(self):
-        self.serve(config="front:\n  header_timeout: 1s\n")
+        self.serve(config="front:\n  header_timeout: 3s\n")
         with socket.create_connection(("127.0.0.1", self.port), timeout=e2e.PATIENCE) as slow:
             slow.sendall(b"\x16\x03\x01\x02\x00")
             self.assertEqual(slow.recv(1), b"")
@@ -239,6 +239,25 @@ class Certificate(Tls):
         self.assertEqual(self.serial(),
                          self.openssl("x509", "-in", "cert.pem", "-noout", "-serial").decode()
                          .strip())
+
+    def test_a_start_with_a_broken_configuration_goes_on_with_the_last_good_one(self):
+        good = f"tls:\n  cert: {self.dir}/cert.pem\n  key: {self.dir}/key.pem\n"
+        config = self.tree / "livepush.yml"
+        e2e.write(config, good)
+        serial = self.openssl("x509", "-in", "cert.pem", "-noout", "-serial").decode().strip()
+        for text in (good, "tls: [\n", "nonsense: 1\n"):
+            e2e.write(config, text)
+            program, self.port = self.controller(self.tree)
+            self.assertEqual(self.serial(), serial)
+            program.stop()
+        # One that says nothing of it is a good one as well.
+        config.unlink()
+        for text in ("", "tls: [\n"):
+            e2e.write(config, text)
+            program, port = self.controller(self.tree)
+            self.assertIn(b"404", subprocess.run(["curl", "-sS", "-i", f"http://127.0.0.1:{port}/x"],
+                                                 capture_output=True, check=False).stdout)
+            program.stop()
 
     def test_it_does_not_start_without_what_it_was_told_to_use(self):
         self.openssl("pkey", "-in", "key.pem", "-aes128", "-passout", "pass:secret", "-out",

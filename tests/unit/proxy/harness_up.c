@@ -211,6 +211,15 @@ static bool drop(int fd, const char *head)
 	return false;
 }
 
+/* Closes as a program does that has run a request without reading its body. */
+static bool reset(int fd)
+{
+	const struct linger now = {.l_onoff = 1};
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	return false;
+}
+
 /* Returns whether the connection goes on. */
 static bool serve_request(struct up *u, int fd, const char *head)
 {
@@ -247,7 +256,15 @@ static bool serve_request(struct up *u, int fd, const char *head)
 		(void)io_send_all(fd, "this is no response\r\n\r\n", 23);
 	if (strcmp(path, "/drop") == 0)
 		return drop(fd, head);
-	if (strcmp(path, "/short") == 0 || strcmp(path, "/garbage") == 0)
+	if (strcmp(path, "/reset") == 0)
+		return reset(fd);
+	if (strcmp(path, "/torn") == 0)
+		(void)io_send_all(fd,
+				  "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+				  "3\r\nabc\r\n",
+				  55);
+	if (strcmp(path, "/torn") == 0 || strcmp(path, "/short") == 0 ||
+	    strcmp(path, "/garbage") == 0)
 		return false;
 	return send_sized(u, fd, path);
 }

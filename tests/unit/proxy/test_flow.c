@@ -96,6 +96,24 @@ static void trailers__that_say_what_headers_say_stay_behind(void **state)
 	}
 }
 
+static void trailers__that_stay_behind_take_nothing_else_along(void **state)
+{
+	static const char want[] = "0\r\nA: 1\r\nB: 2\r\n\r\nGET / HTTP/1.1\r\n";
+	struct lp_px_buf buf = {0};
+	struct lp_px_flow f;
+
+	(void)state;
+	lp_px_flow_init(&f, LP_PX_BODY_CHUNKED, LP_PX_RAW, 0);
+	fill(&buf, "0\r\nCookie: a\r\nA: 1\r\nAge: b\r\nHost: c\r\nB: 2\r\nVia: d\r\n\r\n"
+		   "GET / HTTP/1.1\r\n");
+	assert_int_equal(lp_px_flow_scan(&f, &buf, LP_PX_IN_OPEN, NULL), 0);
+	assert_true(f.done);
+	assert_int_equal(f.cleared, strlen(want) - strlen("GET / HTTP/1.1\r\n"));
+	assert_int_equal(lp_px_buf_len(&buf), strlen(want));
+	assert_memory_equal(lp_px_buf_at(&buf), want, strlen(want));
+	lp_px_buf_finish(&buf);
+}
+
 static void trailers__have_a_bound(void **state)
 {
 	char line[LP_PX_CHUNK_TRAILER_MAX + 16];
@@ -177,6 +195,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(flow_scan__clears_only_the_body),
 		cmocka_unit_test(trailers__that_say_what_headers_say_stay_behind),
+		cmocka_unit_test(trailers__that_stay_behind_take_nothing_else_along),
 		cmocka_unit_test(trailers__have_a_bound),
 		cmocka_unit_test(flow_scan__reframes),
 		cmocka_unit_test(flow_scan__reports_an_end_that_comes_too_early),

@@ -141,6 +141,53 @@ static void heads__that_are_not_whole_are_bounded_together(void **state)
 	rig_stop(&rig);
 }
 
+/* Returns when the proxy has looked at what was sent before. */
+static void await_look(const struct rig *rig)
+{
+	int fd = client_open(rig);
+
+	assert_int_equal(ask(fd, "nonsense\r\n\r\n", NULL, 0), 400);
+	(void)close(fd);
+}
+
+/* A preface in two parts is a head that is not whole, until the second has come. */
+static void heads__of_http2_are_counted_until_they_are_whole(void **state)
+{
+	enum { HALF = 1100, N = 2 * HALF }; /* times 16 KiB: N is more than 32 MiB, HALF less */
+	const struct lp_proxy_limits limits = {.max_held = N + 1};
+	static int fds[N];
+	struct rig rig;
+	int slow, other;
+
+	(void)state;
+	(void)lp_raise_nofile();
+	rig_start(&rig, &limits);
+	rig_hold(&rig);
+	for (unsigned n = 0; n < N; n += HALF) {
+		for (unsigned i = n; i < n + HALF; i++) {
+			fds[i] = client_open(&rig);
+			client_send(fds[i], "PRI * HTTP/2.0\r\n");
+		}
+		await_look(&rig);
+		for (unsigned i = n; i < n + HALF; i++)
+			client_send(fds[i], "\r\nSM\r\n\r\n");
+		rig_await(&rig, RIG_HELD, n + HALF);
+	}
+	slow = client_open(&rig);
+	client_send(slow, "GET /name HT");
+	await_look(&rig);
+	other = client_open(&rig);
+	client_send(other, "GET /name HT");
+	await_look(&rig);
+	client_send(slow, "TP/1.1\r\nHost: x\r\n\r\n");
+	rig_await(&rig, RIG_HELD, N + 1);
+	for (size_t i = 0; i < N; i++)
+		(void)close(fds[i]);
+	(void)close(slow);
+	(void)close(other);
+	rig_stop(&rig);
+}
+
 static void full__closes_who_is_slowest_with_a_head(void **state)
 {
 	const struct lp_proxy_limits limits = {.max_conns = 2};
@@ -300,6 +347,7 @@ int main(void)
 		TEST(full__closes_who_is_idle_for_longest),
 		TEST(full__closes_who_is_slowest_with_a_head),
 		TEST(heads__that_are_not_whole_are_bounded_together),
+		TEST(heads__of_http2_are_counted_until_they_are_whole),
 		TEST(http2__is_refused_when_it_is_switched_off),
 		TEST(set_limits__holds_for_what_comes),
 		TEST(others__are_served_beside_slow_and_idle_ones),
