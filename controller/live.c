@@ -4,27 +4,19 @@
 #include "common/base/lp_clock.h"
 #include "common/base/lp_mem.h"
 #include "common/base/lp_utf8.h"
+#include "controller/listeners.h"
 #include "controller/live_changes.h"
 
 #include <jansson.h>
 #include <openssl/evp.h>
 #include <string.h>
 
-#define LISTENERS_MAX 64        /* of the visitors' browsers */
-#define PAGES_MAX     16        /* of the instance's own page, whose places no visitor takes */
 #define BEAT_US       15000000u /* a word now and then keeps routers from closing the stream */
 #define STATUS_US     100000u   /* between two states for pages */
 #define LOG_BYTES     ((size_t)24 * 1024) /* of output in one event */
 #define ERROR_BYTES   1024
 #define EXCERPT_BYTES 16384
 #define SHOWN_CHANGES 20
-
-struct listener {
-	struct listener *next;
-	struct lp_live *live;
-	struct lp_http *http;
-	bool page;
-};
 
 /* What one instance is, as the owner said it. */
 struct member {
@@ -40,9 +32,7 @@ struct lp_live {
 	struct lp_ruleset *rules;
 	struct lp_changes changes;
 	struct lp_live_counts counts;
-	struct listener *listeners;
-	size_t n_listeners;
-	size_t n_pages; /* of them */
+	struct lp_listeners listeners;
 	struct lp_timer beat;
 	struct lp_timer status;
 	uint64_t settled;
@@ -58,35 +48,6 @@ struct lp_live {
 	struct member *members;
 	size_t n_members;
 };
-
-static void drop(struct listener *l)
-{
-	struct listener **at = &l->live->listeners;
-
-	while (*at != l)
-		at = &(*at)->next;
-	*at = l->next;
-	l->live->n_listeners--;
-	l->live->n_pages -= l->page;
-	free(l);
-}
-
-static void on_gone(struct lp_http *http, void *user)
-{
-	(void)http;
-	drop(user);
-}
-
-/* Sends bytes to the page's listeners, or to all. One that does not read is cut; it comes back by
- * itself. */
-static void tell(struct lp_live *live, bool pages_only, const void *data, size_t len)
-{
-	for (struct listener *l = live->listeners, *next; l; l = next) {
-		next = l->next;
-		if (!pages_only || l->page)
-			(void)!lp_http_send(l->http, data, len);
-	}
-}
 
 /* One event: a name and a JSON object (taken) in one line. Returns it, or NULL. */
 static char *event_text(const char *name, json_t *data)
@@ -104,15 +65,15 @@ static void tell_event(struct lp_live *live, bool pages_only, const char *name, 
 	LP_AUTO_FREE char *text = event_text(name, data);
 
 	if (text)
-		tell(live, pages_only, text, strlen(text));
+		lp_listeners_tell(&live->listeners, pages_only, text, strlen(text));
 }
 
 static void on_beat(struct lp_timer *timer)
 {
 	struct lp_live *live = LP_CONTAINER_OF(timer, struct lp_live, beat);
 
-	tell(live, false, ":\n\n", 3);
-	if (live->listeners)
+	lp_listeners_tell(&live->listeners, false, ":\n\n", 3);
+	if (live->listeners.n > 0)
 		lp_timer_set(live->opts.loop, timer, lp_now_us() + BEAT_US);
 }
 
@@ -135,13 +96,13 @@ static void on_status(struct lp_timer *timer)
 	LP_AUTO_FREE char *text = status_text(live);
 
 	if (text)
-		tell(live, true, text, strlen(text));
+		lp_listeners_tell(&live->listeners, true, text, strlen(text));
 }
 
 /* Something that pages show has changed: they are told soon, of all that changes until then. */
 static void touch(struct lp_live *live)
 {
-	if (live->n_pages > 0 && !live->status.loop)
+	if (live->listeners.n_pages > 0 && !live->status.loop)
 		lp_timer_set(live->opts.loop, &live->status, lp_now_us() + STATUS_US);
 }
 
@@ -162,11 +123,7 @@ void lp_live_destroy(struct lp_live *live)
 		return;
 	lp_timer_clear(&live->beat);
 	lp_timer_clear(&live->status);
-	for (struct listener *l = live->listeners, *next; l; l = next) {
-		next = l->next;
-		lp_http_on_gone(l->http, NULL, NULL);
-		drop(l);
-	}
+	lp_listeners_finish(&live->listeners);
 	lp_changes_finish(&live->changes);
 	lp_ruleset_destroy(live->rules);
 	free(live->members);
@@ -371,38 +328,25 @@ void lp_live_log(struct lp_live *live, const struct lp_output *piece)
 	struct lp_output rest = *piece;
 
 	live->counts.log_bytes += piece->len;
-	while (rest.len > 0 && live->n_pages > 0) {
+	while (rest.len > 0 && live->listeners.n_pages > 0) {
 		LP_AUTO_FREE char *event = take_log(&rest);
 
-		tell(live, true, event, strlen(event));
+		lp_listeners_tell(&live->listeners, true, event, strlen(event));
 	}
-}
-
-static bool is_full(const struct lp_live *live, bool page)
-{
-	return page ? live->n_pages >= PAGES_MAX
-		    : live->n_listeners - live->n_pages >= LISTENERS_MAX;
 }
 
 void lp_live_listen(struct lp_live *live, struct lp_http *http, bool page)
 {
-	struct listener *l;
 	LP_AUTO_FREE char *hello = event_text("hello", hello_of(live));
 	LP_AUTO_FREE char *status = page ? status_text(live) : NULL;
 
-	if (is_full(live, page) || !hello) {
+	if (!hello || !lp_listeners_add(&live->listeners, http, page)) {
 		lp_http_set(http, "retry-after", "5");
 		lp_http_say(http, 503, "too many browsers listen");
 		return;
 	}
-	l = lp_xcalloc(1, sizeof(*l));
-	*l = (struct listener){live->listeners, live, http, page};
-	live->listeners = l;
-	live->n_listeners++;
-	live->n_pages += page;
 	lp_http_set(http, "x-accel-buffering", "no");
 	lp_http_stream(http, 200, "text/event-stream");
-	lp_http_on_gone(http, on_gone, l);
 	if (!live->beat.loop)
 		lp_timer_set(live->opts.loop, &live->beat, lp_now_us() + BEAT_US);
 	if (lp_http_send(http, "retry: 500\n\n", 12) < 0 ||
@@ -431,7 +375,7 @@ uint64_t lp_live_served(const struct lp_live *live)
 
 size_t lp_live_listeners(const struct lp_live *live)
 {
-	return live->n_listeners;
+	return live->listeners.n;
 }
 
 const struct lp_live_counts *lp_live_counts(const struct lp_live *live)
@@ -480,6 +424,6 @@ int lp_live_describe(const struct lp_live *live, json_t *o)
 	r |= json_object_set_new(o, "failure", failure_of(live));
 	r |= json_object_set_new(o, "changes", changes);
 	r |= json_object_set_new(o, "instances", members);
-	r |= json_object_set_new(o, "browsers", json_integer((json_int_t)live->n_listeners));
+	r |= json_object_set_new(o, "browsers", json_integer((json_int_t)live->listeners.n));
 	return r == 0 ? 0 : -ENOMEM;
 }

@@ -120,6 +120,7 @@ int lp_http_begin(struct lp_loop *loop, struct lws *wsi, struct lp_http **at, co
 	*at = h;
 	h->wsi = wsi;
 	h->loop = loop;
+	h->out_max = LP_HTTP_STREAM_MAX_BYTES;
 	if (status == 0)
 		status = read_length(h);
 	if (status == 0 && serve->on_head)
@@ -315,15 +316,25 @@ int lp_http_send(struct lp_http *h, const void *data, size_t len)
 		lp_buf_drop(&h->out, h->out_at);
 		h->out_at = 0;
 	}
-	if (h->out.len + len > LP_HTTP_STREAM_MAX_BYTES || lp_buf_add(&h->out, data, len) < 0) {
-		h->cut = h->ended = true;
-		if (h->wsi)
-			lws_set_timeout(h->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+	if (h->out.len + len > h->out_max || lp_buf_add(&h->out, data, len) < 0) {
+		lp_http_cut(h);
 		return -ENOBUFS;
 	}
 	if (h->wsi)
 		(void)lws_callback_on_writable(h->wsi);
 	return 0;
+}
+
+void lp_http_bound(struct lp_http *h, size_t unread_max_bytes)
+{
+	h->out_max = unread_max_bytes;
+}
+
+void lp_http_cut(struct lp_http *h)
+{
+	h->cut = h->ended = true;
+	if (h->wsi)
+		lws_set_timeout(h->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
 }
 
 void lp_http_end(struct lp_http *h)

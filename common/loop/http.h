@@ -59,6 +59,10 @@ void lp_http_say(struct lp_http *h, int status, const char *text);
 void lp_http_stream(struct lp_http *h, int status, const char *type);
 int lp_http_send(struct lp_http *h, const void *data, size_t len) LP_MUST_USE;
 void lp_http_end(struct lp_http *h);
+/* Lets only so many bytes wait for the peer of a stream. */
+void lp_http_bound(struct lp_http *h, size_t unread_max_bytes);
+/* Cuts a stream, whatever waits still. on_gone follows, not before this returns. */
+void lp_http_cut(struct lp_http *h);
 
 /* gone(user) is called once, when the request is over: answered and written, or the peer went away.
  * h is released when it returns. Whoever answers later or streams needs it. */

@@ -25,6 +25,7 @@ struct lp_http {
 	struct lp_buf extra;
 	struct lp_buf out;
 	size_t out_at;
+	size_t out_max; /* of a stream */
 	bool head_written;
 	bool is_stream;
 	bool ended;

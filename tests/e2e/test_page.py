@@ -2,6 +2,7 @@
 metrics, and the merged logs of several instances."""
 
 import base64
+import contextlib
 import gzip
 import http.client
 import json
@@ -227,9 +228,9 @@ class Timeline(Case):
 class Events(Case):
     """The event stream of an instance, as any client of server-sent events has it."""
 
-    def listen(self, port, path):
+    def listen(self, port, path, **headers):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-        connection.request("GET", path, headers={"Authorization": f"Bearer {SECRET}"})
+        connection.request("GET", path, headers={"Authorization": f"Bearer {SECRET}", **headers})
         response = connection.getresponse()
         self.assertEqual(response.status, 200)
         self.assertEqual(response.headers["Content-Type"], "text/event-stream")
@@ -315,6 +316,24 @@ class Events(Case):
             return status == 200
 
         wait_for(has_room, what="room for another listener")
+
+    def test_one_address_does_not_keep_others_out(self):
+        tree = self.dir / "tree"
+        tree.mkdir()
+        _, port = self.controller(tree, "sleep", "1000", options=["--allow-root"])
+        streams = [self.listen(port, "/_livepush/reload/events") for _ in range(64)]
+        page = self.listen(port, "/_livepush/events")
+        others = [self.listen(port, "/_livepush/reload/events",
+                              **{"X-Forwarded-For": f"198.51.100.{number}"})
+                  for number in range(3)]
+        status = self.wait(self.listen(port, "/_livepush/events"), "status")
+        self.assertEqual(json.loads(status)["browsers"], 64 + 1)
+        # The oldest went, not the newest, and not the instance's own page.
+        for stream in streams[:3]:
+            with contextlib.suppress(http.client.HTTPException, ConnectionError):
+                stream.read()  # comes to an end
+        for stream in (streams[3], streams[-1], page, *others):
+            self.wait(stream, "hello")
 
 
 # A line beyond what is kept of one, bytes that are no text, an empty line, one without an end.

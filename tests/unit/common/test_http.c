@@ -396,6 +396,30 @@ static void stream__is_cut_when_nobody_reads(void **state)
 	(void)close(fd);
 }
 
+static void stream__keeps_no_more_than_its_bound(void **state)
+{
+	static char piece[1000];
+
+	(void)state;
+	for (unsigned i = 1; i <= 2; i++) {
+		int fd = dial();
+
+		SAY(fd, "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n");
+		while (!held)
+			step();
+		lp_http_bound(held, sizeof(piece));
+		assert_int_equal(lp_http_send(held, piece, sizeof(piece)), 0);
+		if (i == 1)
+			assert_int_equal(lp_http_send(held, piece, 1), -ENOBUFS);
+		else
+			lp_http_cut(held);
+		assert_non_null(held);
+		wait_gone(i);
+		assert_null(held);
+		(void)close(fd);
+	}
+}
+
 static void loop_destroy__ends_what_is_open(void **state)
 {
 	int held_fd, stream_fd = dial();
@@ -431,6 +455,7 @@ int main(void)
 		HTTP_TEST(answer__that_nobody_waits_for_is_told),
 		HTTP_TEST(stream__goes_on_until_its_end),
 		HTTP_TEST(stream__is_cut_when_nobody_reads),
+		HTTP_TEST(stream__keeps_no_more_than_its_bound),
 		HTTP_TEST(loop_destroy__ends_what_is_open),
 	};
 
