@@ -33,8 +33,10 @@ enum {
 	/* The reader may be away for so long. */
 	AWAY_US = 300 * 1000,
 	/* After so many that were in memory, more than it has itself put there in front of a
-	 * reader, it ends, and does not begin again for a while. */
+	 * reader, it ends. */
 	WARM_IN_A_ROW = MAX_WINDOW + MAX_WINDOW / 4,
+	/* It does not begin again for so long after that, nor where it could not begin: in a
+	 * directory of very many files each try takes long. */
 	QUIET_US = 200 * 1000,
 };
 
@@ -205,14 +207,14 @@ static void *run(void *arg)
 
 	while (wait_for_start(a, &dev, &ino)) {
 		struct lp_walk walk;
-		bool warm = false;
+		bool useless = true;
 
 		if (begin_walk(a, &walk, dev, ino) == 0) {
-			warm = go(a, &walk);
+			useless = go(a, &walk);
 			lp_walk_end(&walk);
 		}
 		(void)pthread_mutex_lock(&a->lock);
-		if (warm)
+		if (useless)
 			a->quiet_us = lp_now_us() + QUIET_US;
 		atomic_store(&a->active, a->wanted);
 		(void)pthread_mutex_unlock(&a->lock);

@@ -54,18 +54,24 @@ static bool find_dead_mount(const char *mountpoint)
 	return fstatfs(MOUNT_FD, &sf) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
 }
 
+/* Those that wait to be delivered are dropped, by being ignored for a moment: one of them tells of
+ * the parent's end, and would be ours before fusermount runs. */
 static void reset_signals(void)
 {
-	struct sigaction sa = {.sa_handler = SIG_DFL};
+	const struct sigaction ignored = {.sa_handler = SIG_IGN};
+	const struct sigaction by_default = {.sa_handler = SIG_DFL};
 	sigset_t none;
 
-	for (int signo = 1; signo <= SIGRTMAX; signo++)
-		(void)sigaction(signo, &sa, NULL);
+	(void)prctl(PR_SET_PDEATHSIG, 0UL);
+	for (int signo = 1; signo <= SIGRTMAX; signo++) {
+		(void)sigaction(signo, &ignored, NULL);
+		(void)sigaction(signo, &by_default, NULL);
+	}
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Whether the first thread of the process has ended, with others left or not. */
+/* Whether the first thread of the process has ended, with others left. */
 static bool is_dying(pid_t pid)
 {
 	char path[32];
@@ -76,13 +82,13 @@ static bool is_dying(pid_t pid)
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return true;
+	if (fd < 0) /* what is gone has no others left; of what cannot be seen nothing is known */
+		return false;
 	len = read(fd, text, sizeof(text) - 1);
 	(void)close(fd);
 	text[len < 0 ? 0 : len] = '\0';
 	state = strrchr(text, ')'); /* behind the name, which may hold anything */
-	return state == NULL || state[1] == '\0' || state[2] == 'Z' || state[2] == 'X';
+	return state != NULL && state[1] != '\0' && (state[2] == 'Z' || state[2] == 'X');
 }
 
 /* Ends the session of the mount, so that nobody waits for its answers any more: neither the threads
@@ -105,7 +111,8 @@ static void abort_session(const char *mountpoint, dev_t dev)
 }
 
 /* Waits for the end of the parent, on whose descriptor it is told the device of the mount.
- * signal_fd tells when the thread that forked us has ended. Returns false when it dismisses us. */
+ * signal_fd tells that the thread that forked us is about to end, or that somebody wants us to end:
+ * a while later it is seen which. Returns false when the parent dismisses us. */
 static bool wait_for_end(const struct plan *plan, int signal_fd)
 {
 	struct pollfd fds[2] = {{.fd = STDIN_FILENO, .events = POLLIN},
@@ -119,7 +126,8 @@ static bool wait_for_end(const struct plan *plan, int signal_fd)
 		int n = poll(fds, 2, wait_ms);
 
 		if (n == 0) {
-			abort_session(plan->mountpoint, dev);
+			if (is_dying(plan->parent))
+				abort_session(plan->mountpoint, dev);
 			wait_ms = -1;
 		} else if (n > 0 && fds[0].revents != 0) {
 			ssize_t len = read(STDIN_FILENO, &told, sizeof(told));
@@ -127,8 +135,7 @@ static bool wait_for_end(const struct plan *plan, int signal_fd)
 			if (len != sizeof(told))
 				return len == 0;
 			dev = told;
-		} else if (n > 0 && read(signal_fd, &info, sizeof(info)) == sizeof(info) &&
-			   is_dying(plan->parent)) {
+		} else if (n > 0 && read(signal_fd, &info, sizeof(info)) == sizeof(info)) {
 			wait_ms = DYING_MS;
 		}
 	}
@@ -142,7 +149,7 @@ static void __attribute__((noreturn)) guard(const struct plan *plan)
 
 	(void)setsid();
 	(void)prctl(PR_SET_NAME, "livepush-guard");
-	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+	(void)prctl(PR_SET_PDEATHSIG, (unsigned long)SIGTERM);
 	if (chdir("/") < 0 || dup2(plan->fd, STDIN_FILENO) < 0)
 		_exit(1);
 	(void)syscall(SYS_close_range, STDIN_FILENO + 1, UINT_MAX, 0);

@@ -154,12 +154,14 @@ struct reader {
 	const char *path;
 };
 
-/* Once more each time: a machine that is busy may be too slow for one go. */
+/* Once more each time: a machine that is busy may be too slow for one go. But who reads the first
+ * ones while they are read ahead looks for another order. */
 static bool has_come(void *arg)
 {
 	const struct reader *r = arg;
+	bool waits = r->first == 0 && atomic_load(&r->fx->m->ahead.active);
 
-	for (size_t i = r->first; i < r->end; i++)
+	for (size_t i = r->first; i < r->end && !waits; i++)
 		lp_ahead_read(&r->fx->m->ahead, r->st[i].st_dev, r->st[i].st_ino, SLOW_US);
 	return is_resident(r->fx->root_fd, r->path);
 }
@@ -190,6 +192,46 @@ static void read__is_ahead_of_who_reads_in_order(void **state)
 	fx_wait_until(has_come, &r);
 }
 
+/* A file that no walk gets to. */
+struct deep {
+	struct lp_ahead *ahead;
+	struct stat st;
+};
+
+static bool is_quiet(void *arg)
+{
+	const struct deep *deep = arg;
+	bool quiet;
+
+	for (int i = 0; i < 3; i++)
+		lp_ahead_read(deep->ahead, deep->st.st_dev, deep->st.st_ino, SLOW_US);
+	(void)pthread_mutex_lock(&deep->ahead->lock);
+	quiet = deep->ahead->quiet_us > 0;
+	(void)pthread_mutex_unlock(&deep->ahead->lock);
+	return quiet;
+}
+
+static void read__where_it_cannot_begin_is_left_alone_for_a_while(void **state)
+{
+	struct fx *fx = *state;
+	struct deep deep = {.ahead = &fx->m->ahead};
+	char path[2 * LP_WALK_MAX_DEPTH + 4] = "";
+	int fd;
+
+	for (int i = 0; i < LP_WALK_MAX_DEPTH; i++) {
+		path[2 * i] = 'd';
+		assert_int_equal(mkdirat(fx->root_fd, path, 0755), 0);
+		path[2 * i + 1] = '/';
+	}
+	path[2 * LP_WALK_MAX_DEPTH] = 'f';
+	fd = openat(fx->root_fd, path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	assert_true(fd >= 0);
+	(void)close(fd);
+	assert_int_equal(access(fx_path(fx, path), F_OK), 0); /* looks it up */
+	assert_int_equal(fstatat(fx->root_fd, path, &deep.st, 0), 0);
+	fx_wait_until(is_quiet, &deep);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -199,6 +241,9 @@ int main(void)
 						fx_teardown),
 		cmocka_unit_test_setup_teardown(read__is_ahead_of_who_reads_in_order, fx_setup,
 						fx_teardown),
+		cmocka_unit_test_setup_teardown(
+			read__where_it_cannot_begin_is_left_alone_for_a_while, fx_setup,
+			fx_teardown),
 	};
 
 	fx_skip_without_fuse();
