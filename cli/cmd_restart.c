@@ -62,7 +62,9 @@ static bool on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg
 						    r->names[lp_link_index(link)]));
 		return true;
 	}
-	if (msg->kind != LP_MSG_FAILED || msg->u.failed.resync)
+	/* What is told of a loop fails nothing: the start goes on. */
+	if (msg->kind != LP_MSG_FAILED || msg->u.failed.resync ||
+	    msg->u.failed.stage == LP_WIRE_STAGE_LOOP)
 		return false;
 	lp_bytes_text(&msg->u.failed.error, error, sizeof(error));
 	(void)lp_out_fail(r->args->json, "%s: %s: %s", r->args->words[0],

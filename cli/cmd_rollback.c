@@ -82,7 +82,8 @@ static bool on_failed(struct rollback *r, const struct lp_msg_failed *m)
 {
 	char error[1024];
 
-	if (m->resync)
+	/* What is told of a loop fails nothing: the start goes on. */
+	if (m->resync || m->stage == LP_WIRE_STAGE_LOOP)
 		return false;
 	lp_bytes_text(&m->error, error, sizeof(error));
 	(void)lp_out_fail(r->args->json, "%s: %s: %s", r->args->words[0],

@@ -69,6 +69,16 @@ static void source_raise(void *ctx, uint64_t floor)
 	lp_changeset_unref(nothing);
 }
 
+/* A name may have come from the instance, and could drive a terminal. */
+static void print_line(const char *what, const struct lp_op *op, const char *instance)
+{
+	LP_AUTO_FREE char *plain_path =
+		isatty(STDOUT_FILENO) == 1 ? lp_out_printable(op->path) : NULL;
+
+	(void)printf("%s%s%s %s%s\n", instance ? instance : "", instance ? ": " : "", what,
+		     plain_path ? plain_path : op->path, op->e.kind == LP_KIND_DIR ? "/" : "");
+}
+
 /* instance: NULL when there is only one. There may be a hundred thousand of them before anything is
  * sent: they are printed together, and a path that needs no escaping is not made a JSON value. */
 static void print_change(struct lp_mirror *m, const struct lp_op *op, const char *instance)
@@ -84,8 +94,7 @@ static void print_change(struct lp_mirror *m, const struct lp_op *op, const char
 					    what, "path", lp_out_text(op->path, strlen(op->path)),
 					    "instance", instance));
 	else
-		(void)printf("%s%s%s %s%s\n", instance ? instance : "", instance ? ": " : "", what,
-			     op->path, op->e.kind == LP_KIND_DIR ? "/" : "");
+		print_line(what, op, instance);
 }
 
 /* An instance of a push has come to its end; the push ends with the last one. */

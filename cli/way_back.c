@@ -72,6 +72,19 @@ static const struct lp_way_step *find_wanted(const struct lp_way_place *p,
 	return NULL;
 }
 
+/* Whether the name that was asked for is also that of another tree here. */
+static bool is_ambiguous(const struct lp_way_place *p, const struct lp_way_wanted *wanted,
+			 const struct lp_way_step *found)
+{
+	for (size_t i = 0; wanted->n_digits && i < p->n; i++) {
+		const struct lp_way_step *s = &p->steps[i];
+
+		if (has_name(s, wanted) && memcmp(s->root, found->root, sizeof(s->root)) != 0)
+			return true;
+	}
+	return false;
+}
+
 static const struct lp_way_step *find_root(const struct lp_way_place *p, const uint8_t root[16])
 {
 	for (size_t i = p->n; i-- > 0;) {
@@ -86,10 +99,33 @@ static void go(struct lp_way_place *p, const struct lp_way_step *s)
 	p->goal = s == &p->steps[p->n - 1] ? 0 : s->revision;
 }
 
+/* Whether the place can come to hold that. */
+static bool reaches(const struct lp_way_place *p, const struct lp_way_step *s)
+{
+	return s->kept || s == &p->steps[p->n - 1];
+}
+
+/* Why a place cannot go to the step that was asked for; NULL: it can. first: of the place before.
+ */
+static const char *find_fault(const struct lp_way_place *p, const struct lp_way_wanted *wanted,
+			      const struct lp_way_step *s, const struct lp_way_step *first)
+{
+	if (is_ambiguous(p, wanted, s))
+		return "names more than one tree; give more digits of it";
+	if (first && memcmp(first->root, s->root, sizeof(s->root)) != 0)
+		return "is not the same on all instances; name its tree (@…) as 'livepush history' "
+		       "shows it";
+	if (!reaches(p, s))
+		return "cannot be gone back to any more, because what came after it is not kept; "
+		       "'livepush history' marks those that can";
+	return NULL;
+}
+
 static int choose_wanted(struct lp_way_place *places, size_t n, const struct lp_way_wanted *wanted,
 			 struct lp_err *err)
 {
 	const struct lp_way_step *first = NULL;
+	const char *fault;
 	char name[40];
 
 	if (wanted->n_digits)
@@ -104,11 +140,9 @@ static int choose_wanted(struct lp_way_place *places, size_t n, const struct lp_
 					  "revision %s is not known %s; 'livepush history' lists "
 					  "those that are",
 					  name, n > 1 ? "on every instance" : "here");
-		if (first && memcmp(first->root, s->root, sizeof(s->root)) != 0)
-			return lp_err_say(err, ENOENT,
-					  "revision %s is not the same on all instances; name its "
-					  "tree (@…) as 'livepush history' shows it",
-					  name);
+		fault = find_fault(&places[i], wanted, s, first);
+		if (fault)
+			return lp_err_say(err, ENOENT, "revision %s %s", name, fault);
 		first = s;
 		go(&places[i], s);
 	}
@@ -121,7 +155,7 @@ static bool all_reach(const struct lp_way_place *places, size_t n, const uint8_t
 	for (size_t i = 0; i < n; i++) {
 		const struct lp_way_step *s = find_root(&places[i], root);
 
-		if (!s || !s->healthy || (!s->kept && s != &places[i].steps[places[i].n - 1]))
+		if (!s || !s->healthy || !reaches(&places[i], s))
 			return false;
 	}
 	return true;

@@ -1,6 +1,7 @@
 /* controller/echo.c: a ring in front of a descriptor that is written to when it takes something. */
 #include "controller/echo.h"
 
+#include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
 #include "common/base/lp_log.h"
 #include "common/base/lp_mem.h"
@@ -11,11 +12,16 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 /* Room that has to be there before anything is taken again after a loss. */
 #define ROOM_BYTES (LP_ECHO_MAX_BYTES / 4)
+
+/* How soon a pipe that is half full is looked at again; doubles while it stays so. */
+#define RETRY_FIRST_US 2000u
+#define RETRY_MAX_US   128000u
 
 enum kind {
 	ECHO_POLLED, /* written to when it is ready: pipes, terminals */
@@ -31,7 +37,10 @@ struct lp_echo {
 	struct lp_loop *loop;
 	enum kind kind;
 	bool may_block;
-	bool is_full; /* there was no space for the last bytes of a file */
+	bool is_full;    /* there was no space for the last bytes of a file */
+	bool shares_log; /* a pipe that the log goes into, too */
+	uint64_t retry_us;
+	struct lp_timer retry;
 	size_t at;
 	size_t len;
 	bool losing;
@@ -54,6 +63,7 @@ static void give_up(struct lp_echo *e, int code)
 {
 	if (code != EPIPE)
 		warn(code);
+	lp_timer_clear(&e->retry);
 	lp_loop_fd_remove(&e->src);
 	lp_auto_close(&e->src.fd);
 	e->src.fd = -1;
@@ -71,11 +81,26 @@ static void lose_all(struct lp_echo *e, int code)
 	e->len = 0;
 }
 
+/* What may be written now. The log waits for its readers: half of a pipe that it shares is left to
+ * it, so that it need not wait for those who do not read what the app writes. */
+static size_t room_of(const struct lp_echo *e)
+{
+	int size = e->shares_log ? fcntl(e->src.fd, F_GETPIPE_SZ) : 0, queued = 0;
+
+	if (size <= 0 || ioctl(e->src.fd, FIONREAD, &queued) < 0)
+		return SIZE_MAX;
+	return queued < size / 2 ? (size_t)(size / 2 - queued) : 0;
+}
+
 /* One try. A descriptor that could not be opened anew may block beyond what poll(2) promises. */
 static ssize_t write_some(const struct lp_echo *e, const char *data, size_t len)
 {
+	size_t room = room_of(e);
+
 	if (e->kind == ECHO_SOCKET)
 		return send(e->src.fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (room > 0 && len > room)
+		len = room;
 	if (e->may_block && len > PIPE_BUF)
 		len = PIPE_BUF;
 	return write(e->src.fd, data, len);
@@ -110,9 +135,36 @@ static void on_ready(struct lp_fd_src *src, uint32_t ready)
 		give_up(e, EPIPE);
 		return;
 	}
+	if (!(ready & EPOLLERR) && room_of(e) == 0) {
+		lp_loop_fd_remove(src);
+		lp_timer_set(e->loop, &e->retry, lp_now_us() + e->retry_us);
+		e->retry_us = e->retry_us < RETRY_MAX_US ? e->retry_us * 2 : RETRY_MAX_US;
+		return;
+	}
+	e->retry_us = RETRY_FIRST_US;
 	(void)write_next(e);
 	if (e->len == 0)
 		lp_loop_fd_remove(src);
+}
+
+/* Writes what waits when the descriptor takes something. */
+static void wait_ready(struct lp_echo *e)
+{
+	if (e->len > 0 && !e->src.loop && lp_loop_fd_add(e->loop, &e->src, NULL) < 0)
+		give_up(e, EIO);
+}
+
+static void on_retry(struct lp_timer *timer)
+{
+	wait_ready(LP_CONTAINER_OF(timer, struct lp_echo, retry));
+}
+
+static bool is_log(const struct stat *st)
+{
+	struct stat log;
+
+	return fstat(STDERR_FILENO, &log) == 0 && log.st_dev == st->st_dev &&
+	       log.st_ino == st->st_ino;
 }
 
 /* A description of its own, which alone does not block; the one it came with is shared. Sockets
@@ -151,6 +203,9 @@ int lp_echo_create(struct lp_echo **out, struct lp_loop *loop, int fd, struct lp
 	e->loop = loop;
 	e->kind = kind;
 	e->may_block = may_block;
+	e->shares_log = S_ISFIFO(st.st_mode) && is_log(&st);
+	e->retry_us = RETRY_FIRST_US;
+	e->retry.on_fire = on_retry;
 	e->src = (struct lp_fd_src){.fd = own, .events = EPOLLOUT, .on_ready = on_ready};
 	*out = e;
 	return 0;
@@ -171,6 +226,7 @@ void lp_echo_destroy(struct lp_echo *e)
 	/* The last words. */
 	while (e->len > 0 && is_ready(e) && write_next(e))
 		continue;
+	lp_timer_clear(&e->retry);
 	lp_loop_fd_remove(&e->src);
 	if (e->src.fd >= 0)
 		lp_auto_close(&e->src.fd);
@@ -244,7 +300,7 @@ void lp_echo_add(struct lp_echo *e, const char *data, size_t len)
 	if (e->kind == ECHO_FILE) {
 		while (write_next(e))
 			continue;
-	} else if (e->len > 0 && !e->src.loop && lp_loop_fd_add(e->loop, &e->src, NULL) < 0) {
-		give_up(e, EIO);
+	} else if (!e->retry.loop) {
+		wait_ready(e);
 	}
 }

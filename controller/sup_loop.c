@@ -21,12 +21,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LOOP_US  10000000u
-#define LATE_US  1000000u /* what a start that failed wrote at its end */
-#define CAUSES   64       /* paths that are remembered of a start */
-#define SURE     2        /* of the changes of a loop, the last ones come during starts */
-#define SPARE_US 200000u  /* that a trial takes longer than the path took */
-#define DUE_MAX  4096u    /* changes until the next trial, at most */
+#define US_PER_MS 1000u
+#define LOOP_US   10000000u
+#define LATE_US   1000000u /* what a start that failed wrote at its end */
+#define CAUSES    64       /* paths that are remembered of a start */
+#define SURE      2        /* of the changes of a loop, the last ones come during starts */
+#define SPARE_US  200000u  /* that a trial takes longer than the path took */
+#define DUE_MAX   4096u    /* changes until the next trial, at most */
 
 static bool is_under_way(const struct lp_sup *sup)
 {
@@ -324,6 +325,15 @@ static void on_trial(struct lp_timer *timer)
 	lp_sup_serve(sup, sup->next);
 }
 
+/* What an app writes comes after about the same time; a save and what a formatter makes of it soon
+ * after does not. */
+static bool is_regular(uint64_t a_us, uint64_t b_us)
+{
+	uint64_t less_us = a_us < b_us ? a_us : b_us, more_us = a_us < b_us ? b_us : a_us;
+
+	return more_us <= 2 * less_us + SPARE_US;
+}
+
 /* Not where the starts before failed: whoever mends the app has it back at once. */
 bool lp_loop_tries(struct lp_sup *sup, const struct lp_gen *gen)
 {
@@ -332,7 +342,8 @@ bool lp_loop_tries(struct lp_sup *sup, const struct lp_gen *gen)
 	uint64_t now_us = lp_now_us(), took_us, until_us;
 
 	if (sup->recovering || loop->n < LP_LOOP_TRIAL || last[0] - last[-2] > LOOP_US / 2 ||
-	    loop->up_us < last[-2] || loop->in_row < (loop->due ? loop->due : LP_LOOP_TRIAL))
+	    loop->up_us < last[-2] || loop->in_row < (loop->due ? loop->due : LP_LOOP_TRIAL) ||
+	    !is_regular(last[0] - last[-1], last[-1] - last[-2]))
 		return false;
 	took_us = last[0] - last[-1];
 	if (took_us < last[-1] - last[-2])
@@ -342,6 +353,10 @@ bool lp_loop_tries(struct lp_sup *sup, const struct lp_gen *gen)
 	until_us = last[0] + took_us * 3 / 2 + SPARE_US;
 	if (until_us <= now_us)
 		return false; /* it would have come by now */
+	/* Where nothing serves meanwhile (stop-start) requests wait, and not for ever. */
+	if (!sup->serving &&
+	    until_us - now_us > (uint64_t)sup->opts.conf->restart.hold_ms * US_PER_MS / 2)
+		return false;
 	lp_sup_say(sup, gen->number,
 		   "%.200s changed soon after each of the last starts: this one serves in %u ms, "
 		   "to see whether the app itself writes it",

@@ -221,18 +221,40 @@ void lp_sup_start(struct lp_sup *sup, uint64_t revision)
 		note(sup, revision);
 }
 
+/* What changed together with what is passed over asks for what it asks for all the same, unless
+ * that is a start. Returns whether there is any. */
+static bool add_others(struct lp_sup *sup, const char *const *paths, size_t n)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < n; i++) {
+		int rule = lp_ruleset_find(sup->rules, paths[i]);
+		enum lp_conf_action action =
+			rule < 0 ? LP_ACTION_RESTART
+				 : lp_ruleset_at(sup->rules, (size_t)rule)->action;
+
+		if (action != LP_ACTION_SIGNAL && action != LP_ACTION_BROWSER_RELOAD)
+			continue;
+		lp_work_add(&sup->work, sup->rules, paths + i, 1);
+		any = true;
+	}
+	return any;
+}
+
 bool lp_sup_applied(struct lp_sup *sup, uint64_t revision, const char *const *paths, size_t n)
 {
 	if (sup->stop_asked)
 		return true;
 	if (lp_loop_passes_over(sup, paths, n)) {
+		bool others = add_others(sup, paths, n);
+
 		if (revision > sup->revision)
 			sup->revision = revision;
 		/* It settles with what is under way, or at once. */
 		sup->asked_us = sup->asked ? sup->asked_us : lp_now_us();
 		sup->asked = true;
 		lp_sup_wake(sup);
-		return false;
+		return others;
 	}
 	lp_loop_cause(sup, paths, n);
 	lp_work_add(&sup->work, sup->rules, paths, n);

@@ -105,7 +105,8 @@ void lp_sup_start(struct lp_sup *sup, uint64_t revision);
  * whatever the rules' NONE and SIGNAL say (RUN rules run first); so does any change while nothing
  * serves. A command that runs is left to its end; what changed meanwhile is due again and handled
  * before the restart. Returns false when they are passed over, because the app writes them itself
- * and would restart for ever: they ask for nothing, and settle. */
+ * and would restart for ever: they ask for nothing, and settle. Signals and reloads of browsers
+ * that others among them ask for are not: then it returns true. */
 bool lp_sup_applied(struct lp_sup *sup, uint64_t revision, const char *const *paths, size_t n);
 
 /* The tree went back to an earlier revision, by which `paths` changed. What was owed is forgotten.

@@ -54,7 +54,10 @@ void lp_canary_begin(struct lp_canary *c, struct lp_link *const *links, size_t n
 
 void lp_canary_try(struct lp_canary *c)
 {
-	choose(c);
+	/* One that has not settled yet goes on with it: another one would have something that is
+	 * not tried, too, and nobody would ask this one to go back. */
+	if (!c->is_trying || c->links[c->chosen]->state < LP_LINK_READY)
+		choose(c);
 	c->is_trying = true;
 	c->is_given = c->links[c->chosen]->state >= LP_LINK_READY;
 	hold_others(c, true);

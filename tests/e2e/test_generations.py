@@ -692,7 +692,8 @@ class Loop(e2e.Case):
         self.assertIn("no rule names it", loop["error"])
         self.assertIn("'/stamp.txt' into 'ignore'", loop["error"])
         told = [e["event"] for e in program.events[since:] if e["event"] in ("restarted", "failed")]
-        self.assertLessEqual(told[:told.index("failed")].count("restarted"), 6)
+        # On a slow machine it takes longer until five of them come within ten seconds.
+        self.assertLessEqual(told[:told.index("failed")].count("restarted"), 6 * e2e.SLOWDOWN)
         self.succeed("flush", "app")
         restarts = sum(e["event"] == "restarted" for e in program.events)
         self.assertIn("one", e2e.body_of(url))

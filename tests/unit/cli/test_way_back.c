@@ -86,16 +86,38 @@ static void all_go_to_the_same_tree(void **state)
 		{"4", {"4Ah 7Bh", "4Ch 7Bh"}, {0}, "not the same on all"},
 		{"4", {"4Ah 7Bh", "3Ah 7Bh"}, {0}, "not known on every"},
 		{"4", {"4Ah"}, {0}, "what the tree holds"},
+		{"4", {"4Ah 7Bh", "4Ah- 7Bh"}, {0}, "not kept"},
+		{"4", {"4Ah-", "4Ah 7Bh"}, {0, 4}, NULL},
 		{"7", {"4Ah 7Bu"}, {0}, "not known here"},
 		{"@4141", {"4Ah 7Bh", "5Ah 6Bf 7Bh"}, {4, 5}, NULL},
 		{"@41414141", {"4Ah 7Bh", "5Ah"}, {4, 0}, NULL},
 		{"@4343", {"4Ah 7Bh", "5Ah 6Bf"}, {0}, "@4343 is not known"},
 		{"@4242", {"4Ah 7Bh", "5Ah 6Bf"}, {0}, "what the trees hold"},
+		{"@4141", {"4Ah- 7Bh"}, {0}, "not kept"},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < LP_COUNT_OF(rows); i++)
 		check(&rows[i]);
+}
+
+/* Two trees whose names begin alike, and the older one once more. */
+static void a_name_of_two_trees_is_none(void **state)
+{
+	struct lp_way_place place = {0};
+	struct lp_way_wanted wanted;
+	struct lp_err err = {0};
+
+	(void)state;
+	fill(&place, "4Ah 7Ah 9Bh");
+	place.steps[1].root[15] = 'B';
+	assert_int_equal(lp_way_parse(&wanted, "@41414141"), 0);
+	assert_int_equal(lp_way_choose(&place, 1, &wanted, &err), -ENOENT);
+	assert_non_null(strstr(err.msg, "more than one tree"));
+	assert_int_equal(lp_way_parse(&wanted, "@41414141414141414141414141414141"), 0);
+	assert_int_equal(lp_way_choose(&place, 1, &wanted, &err), 0);
+	assert_int_equal(place.goal, 4);
+	lp_way_finish(&place);
 }
 
 static void what_is_written_is_a_number_or_a_tree(void **state)
@@ -127,6 +149,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_go_to_the_same_tree),
+		cmocka_unit_test(a_name_of_two_trees_is_none),
 		cmocka_unit_test(what_is_written_is_a_number_or_a_tree),
 	};
 

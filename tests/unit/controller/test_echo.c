@@ -8,6 +8,7 @@
 #include "common/loop/loop_internal.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -199,6 +200,33 @@ static void a_socket__never_blocks(void **state)
 	lp_buf_finish(&got);
 }
 
+/* Whatever the app writes, and whoever does not read it: the log, which waits, does not have to. */
+static void a_log__in_the_same_pipe_has_room(void **state)
+{
+	static char line[4096];
+	struct rig *rig = *state;
+	struct lp_buf got = {0};
+	int log_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3), n = 0;
+
+	memset(line, 'x', sizeof(line));
+	assert_true(log_fd >= 0);
+	assert_int_equal(dup2(rig->ends[1], STDERR_FILENO), STDERR_FILENO);
+	make_again(rig, rig->ends[1]);
+	(void)fill(rig);
+	for (; n < 4; n++) {
+		struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+		if (poll(&p, 1, 0) != 1 || write(STDERR_FILENO, line, sizeof(line)) < 0)
+			break;
+	}
+	assert_int_equal(dup2(log_fd, STDERR_FILENO), STDERR_FILENO);
+	(void)close(log_fd);
+	assert_int_equal(n, 4);
+	/* When somebody reads, all of it comes. */
+	read_bytes(rig, &got, LP_ECHO_MAX_BYTES + sizeof(line));
+	lp_buf_finish(&got);
+}
+
 static void a_full_disk__loses_what_comes_meanwhile(void **state)
 {
 	struct rig *rig = *state;
@@ -234,6 +262,7 @@ int main(void)
 		TEST(a_reader__that_is_gone_ends_it),
 		TEST(a_file__is_written_at_its_end),
 		TEST(a_socket__never_blocks),
+		TEST(a_log__in_the_same_pipe_has_room),
 		TEST(a_full_disk__loses_what_comes_meanwhile),
 		TEST(the_last_words__are_written_at_the_end),
 	};

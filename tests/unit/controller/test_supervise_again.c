@@ -223,6 +223,36 @@ static void loop__is_broken_and_told(void **state)
 	rig_stop(rig);
 }
 
+static bool has_hup(struct rig *rig, const void *arg)
+{
+	(void)arg;
+	return lp_buf_text(&rig->out) && strstr(lp_buf_text(&rig->out), "got hup in 1\n");
+}
+
+static void loop__passes_over_nothing_else(void **state)
+{
+	struct rig *rig = *state;
+	const char *both[] = {"a.py", "app.ini"};
+	char *match[] = {(char[]){"*.ini"}};
+	uint64_t revision = 2;
+	int generation;
+
+	rig->rules[0] = (struct lp_conf_rule){
+		.match = match, .n_match = 1, .action = LP_ACTION_SIGNAL, .signo = SIGHUP};
+	rig->conf.n_rules = 1;
+	rig_create(rig);
+	lp_sup_start(rig->sup, 1);
+	(void)rig_wait(rig, "settled 1");
+	rig_mode(rig, "slow 600");
+	generation = loop_until_told(rig, &revision);
+	(void)rig_wait(rig, "failed LOOP");
+	assert_false(lp_sup_applied(rig->sup, ++revision, both, 1));
+	assert_true(lp_sup_applied(rig->sup, ++revision, both, 2));
+	rig_until(rig, has_hup, NULL);
+	assert_int_equal(rig->sup->next->number, generation);
+	rig_stop(rig);
+}
+
 static void loop__is_none_when_others_change(void **state)
 {
 	struct rig *rig = *state;
@@ -257,7 +287,9 @@ static void loop__is_none_when_each_start_came_to_its_end(void **state)
 		rig_applied(rig, revision, "a.py");
 		(void)rig_wait(rig, "settled");
 	}
-	if (rig_count(rig, "failed") > 0)
+	/* Another process may listen on the port that a start was given before the app does. Then
+	 * it takes that for healthy, and the app's own end for a crash, which is no loop. */
+	if (rig_count(rig, "failed LOOP") > 0)
 		fail_msg("%s", lp_buf_text(&rig->log));
 	assert_int_equal(rig_count(rig, "restarted"), 1 + 2 * LP_LOOP_TIMES);
 	rig_stop(rig);
@@ -267,6 +299,12 @@ static bool is_past(struct rig *rig, const void *arg)
 {
 	(void)rig;
 	return lp_now_us() >= *(const uint64_t *)arg;
+}
+
+/* Some time is over, or a start is on trial, which a slow machine must not miss. */
+static bool is_past_or_on_trial(struct rig *rig, const void *arg)
+{
+	return rig->sup->loop.trial.loop || is_past(rig, arg);
 }
 
 /* a.py changes some time after each start of the app, until the supervisor calls it a loop. Returns
@@ -282,9 +320,9 @@ static int write_after_each_start(struct rig *rig, uint64_t *revision, uint64_t 
 		generation++;
 		rig_until(rig, is_starting, &generation);
 		due_us = lp_now_us() + after_us;
-		rig_until(rig, is_past, &due_us);
+		rig_until(rig, is_past_or_on_trial, &due_us);
 		rig_applied(rig, ++*revision, "a.py");
-		assert_true(++changes <= 2 * LP_LOOP_TIMES);
+		assert_true(++changes <= 8 * LP_LOOP_TIMES);
 		due_us = lp_now_us() + 1000;
 		rig_until(rig, is_past, &due_us);
 	}
@@ -302,30 +340,30 @@ static void loop__that_goes_on_after_the_start_is_broken(void **state)
 	lp_sup_start(rig->sup, 1);
 	(void)rig_wait(rig, "settled 1");
 	changes = write_after_each_start(rig, &revision, 400000);
-	/* The first one is like any save, and five restarts are what it gets. */
-	assert_int_equal(changes, LP_LOOP_TIMES + 1);
+	/* The first one is like any save; five restarts follow, more on a machine that is busy. */
+	assert_true(changes > LP_LOOP_TIMES);
 	assert_non_null(strstr(rig_wait(rig, "failed LOOP"), "a.py changed during or soon after"));
 	assert_string_equal(rig->path, "a.py");
 	(void)snprintf(expected, sizeof(expected), "settled %" PRIu64, revision);
 	(void)rig_wait(rig, expected);
-	assert_int_equal(rig_ask(rig), 2 + LP_LOOP_TIMES);
+	assert_int_equal(rig_ask(rig), changes + 1);
 	/* Later ones start nothing, and settle. */
 	rig_applied(rig, ++revision, "a.py");
 	(void)snprintf(expected, sizeof(expected), "settled %" PRIu64, revision);
 	(void)rig_wait(rig, expected);
-	assert_int_equal(rig_ask(rig), 2 + LP_LOOP_TIMES);
+	assert_int_equal(rig_ask(rig), changes + 1);
 	/* What else is saved restarts it. */
 	rig_applied(rig, ++revision, "b.py");
 	(void)snprintf(expected, sizeof(expected), "settled %" PRIu64, revision);
 	(void)rig_wait(rig, expected);
-	assert_int_equal(rig_ask(rig), 3 + LP_LOOP_TIMES);
+	assert_int_equal(rig_ask(rig), changes + 2);
 	rig_applied(rig, ++revision, "a.py");
 	(void)snprintf(expected, sizeof(expected), "settled %" PRIu64, revision);
 	(void)rig_wait(rig, expected);
-	assert_int_equal(rig_ask(rig), 3 + LP_LOOP_TIMES);
+	assert_int_equal(rig_ask(rig), changes + 2);
 	/* It may have been somebody's save after all. */
 	(void)rig_wait(rig, "restarted");
-	assert_int_equal(rig_ask(rig), 4 + LP_LOOP_TIMES);
+	assert_int_equal(rig_ask(rig), changes + 3);
 	assert_int_equal(rig_count(rig, "failed"), 1);
 	rig_stop(rig);
 }
@@ -384,6 +422,35 @@ static void loop__puts_nothing_on_trial_after_failures(void **state)
 	rig_stop(rig);
 }
 
+static bool has_next(struct rig *rig, const void *arg)
+{
+	(void)arg;
+	return rig->sup->next != NULL;
+}
+
+/* Somebody saves, a formatter writes the same file at once, and somebody looks at it for a while.
+ */
+static void loop__puts_nothing_on_trial_that_comes_in_pairs(void **state)
+{
+	struct rig *rig = *state;
+	uint64_t due_us, revision = 2;
+
+	rig_create(rig);
+	lp_sup_start(rig->sup, 1);
+	(void)rig_wait(rig, "settled 1");
+	for (int i = 0; i < LP_LOOP_TRIAL; i++) {
+		rig_applied(rig, revision++, "a.py");
+		rig_until(rig, has_next, NULL);
+		rig_applied(rig, revision++, "a.py");
+		(void)rig_wait(rig, "settled");
+		due_us = lp_now_us() + 1500000;
+		rig_until(rig, is_past, &due_us);
+	}
+	assert_null(rig->sup->loop.trial.on_fire);
+	assert_int_equal(rig_count(rig, "failed LOOP"), 0);
+	rig_stop(rig);
+}
+
 static void loop__is_none_of_what_starts_nothing(void **state)
 {
 	struct rig *rig = *state;
@@ -419,11 +486,13 @@ int main(void)
 		TEST(rolled__starts_what_does_not_run),
 		TEST(rolled__restarts_when_asked),
 		TEST(loop__is_broken_and_told),
+		TEST(loop__passes_over_nothing_else),
 		TEST(loop__is_none_when_others_change),
 		TEST(loop__is_none_when_each_start_came_to_its_end),
 		TEST(loop__that_goes_on_after_the_start_is_broken),
 		TEST(loop__trial_ends_when_nothing_serves),
 		TEST(loop__puts_nothing_on_trial_after_failures),
+		TEST(loop__puts_nothing_on_trial_that_comes_in_pairs),
 		TEST(loop__is_none_of_what_starts_nothing),
 	};
 

@@ -213,10 +213,21 @@ static void canary__is_one_that_is_there(void **state)
 	assert_int_equal(c.chosen, 1);
 	assert_true(away.held);
 	assert_false(there.held);
+	/* What was given to one is tried there, whoever comes back. */
 	away.state = LP_LINK_RESTING;
+	lp_canary_try(&c);
+	assert_int_equal(c.chosen, 1);
+	assert_true(away.held);
+	there.state = LP_LINK_DOWN;
 	lp_canary_try(&c);
 	assert_int_equal(c.chosen, 0);
 	assert_true(there.held);
+	/* When it has settled the first that is there is the first again. */
+	c.is_trying = false;
+	c.chosen = 1;
+	there.state = LP_LINK_STREAMING;
+	lp_canary_try(&c);
+	assert_int_equal(c.chosen, 0);
 }
 
 /* At the start nobody is there yet: the first that comes is the first, not the first of the list.
