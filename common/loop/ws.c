@@ -70,6 +70,9 @@ static void finish(struct lp_loop *loop)
 		free(tls->ca_file);
 		free(tls);
 	}
+	while (host->n_names > 0)
+		free(host->names[--host->n_names]);
+	free(host->names);
 	free(host->scratch);
 	free(host->serve_iface);
 	free(host);
@@ -81,10 +84,11 @@ static const struct lp_loop_driver driver = {.service = service, .finish = finis
 struct lws_vhost *lp_ws_vhost(struct lp_loop *loop, const char *listen_iface, const char *ca_file)
 {
 	struct lws_context_creation_info info = {0};
-	char name[32];
+	struct lp_ws_host *host = loop->ws;
 
-	(void)lws_snprintf(name, sizeof(name), "vh%u", loop->ws->vhost_serial++);
-	info.vhost_name = name;
+	lp_grow(&host->names, &host->cap_names, host->n_names + 1, sizeof(*host->names));
+	info.vhost_name = host->names[host->n_names] = lp_xasprintf("vh%zu", host->n_names);
+	host->n_names++;
 	info.protocols = protocols;
 	info.retry_and_idle_policy = &idle_policy;
 	info.user = loop;
@@ -111,9 +115,7 @@ static int adopt_epoll(struct lp_loop *loop)
 		return -ENOMEM;
 	loop->ws->epoll_wsi = lws_adopt_descriptor_vhost(loop->ws->base, LWS_ADOPT_RAW_FILE_DESC,
 							 fd, "lp-epoll", NULL);
-	if (!loop->ws->epoll_wsi)
-		return -ENOMEM;
-	return 0;
+	return loop->ws->epoll_wsi ? 0 : -ENOMEM;
 }
 
 int lp_ws_host_get(struct lp_loop *loop, struct lp_ws_host **out, struct lp_err *err)
@@ -125,7 +127,8 @@ int lp_ws_host_get(struct lp_loop *loop, struct lp_ws_host **out, struct lp_err 
 		*out = loop->ws;
 		return 0;
 	}
-	/* It words each line in one place for all threads, so it is asked only where we show them. */
+	/* It words each line in one place for all threads, so it is asked only where we show them.
+	 */
 	lws_set_log_level(lp_log_on(LP_DEBUG) ? LLL_ERR | LLL_WARN : 0, log_line);
 	/* SSL_GLOBAL_INIT is for wss:// targets; it must be said when the context is made. */
 	info.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;

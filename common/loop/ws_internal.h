@@ -26,7 +26,9 @@ struct lp_ws_host {
 	struct lp_ws_serve_opts serve;
 	size_t n_discarding; /* requests whose body nobody wants and which still comes */
 	char *serve_iface;   /* owned; "@name" */
-	unsigned vhost_serial;
+	char **names;        /* of the virtual hosts, which only point to them; owned */
+	size_t n_names;
+	size_t cap_names;
 	struct lp_ws_tls *tls; /* by authority */
 	struct lp_ws *all;
 	struct lp_timer beat;
