@@ -177,19 +177,16 @@ class Arrival:
             for target in targets}
         self._drain()
         try:
-            began = save()
-            now = time.perf_counter()
+            began = now = save()
             deadline = began + patience
             left = set(watches)
-            while True:
-                left -= {watch for watch in left if _content(watches[watch]) == content}
-                if not left:
-                    return now - began
-                if now >= deadline:
-                    return None
+            # Not before something happened: a look competes for the processor with what is measured.
+            while left and now < deadline:
                 self._poll.poll((deadline - now) * 1000)
                 now = time.perf_counter()
                 self._drain()
+                left -= {watch for watch in left if _content(watches[watch]) == content}
+            return None if left else now - began
         finally:
             for watch in watches:
                 self._libc.inotify_rm_watch(self._fd, watch)
