@@ -100,6 +100,8 @@ static void print_change(struct lp_mirror *m, const struct lp_op *op, const char
 /* An instance of a push has come to its end; the push ends with the last one. */
 static void push_done(struct lp_mirror *m, unsigned instance, int exit_status)
 {
+	if (m->stopping)
+		return; /* it was told already */
 	m->instances[instance].done = true;
 	if (exit_status != LP_EXIT_OK)
 		m->exit_status = exit_status;
