@@ -487,7 +487,9 @@ class Canary(e2e.Case):
     def histories(self, source):
         done = self.livepush("history", "--json", "shop", env={"SHOP": e2e.SECRET}, cwd=source)
         self.assertEqual(done.returncode, 0, done.stderr)
-        return [json.loads(line)["revisions"] for line in done.stdout.splitlines()]
+        # They come as they are answered.
+        told = sorted(map(json.loads, done.stdout.splitlines()), key=lambda one: one["instance"])
+        return [one["revisions"] for one in told]
 
     @staticmethod
     def serve(programs, version):
