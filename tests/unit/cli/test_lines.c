@@ -71,13 +71,14 @@ static void lines_take__gives_long_lines_in_parts(void **state)
 /* A character is in one part or in the other. */
 static void lines_take__cuts_between_characters(void **state)
 {
+	static const char mark[] = {'\xe2', '\x9c', '\x93'};
 	const size_t len = LP_LINE_MAX_BYTES + 8;
 	LP_AUTO_FREE char *line = lp_xcalloc(1, len + 1);
 	struct lp_buf begun = {0};
 
 	(void)state;
 	memset(line, 'x', len);
-	memcpy(line + LP_LINE_MAX_BYTES - 2, "\xe2\x9c\x93", 3);
+	memcpy(line + LP_LINE_MAX_BYTES - 2, mark, sizeof(mark));
 	line[len] = '\n';
 	lp_lines_take(&begun, line, len + 1, on_line, NULL);
 	assert_int_equal(seen.len, len + 2);

@@ -70,6 +70,7 @@ static void failed__keeps_what_is_text(void **state)
 /* Texts that do not fit lose their end, and no part of a character is left there. */
 static void failed__cuts_between_characters(void **state)
 {
+	static const char face[] = {'\xf0', '\x9f', '\x98', '\x80'};
 	const size_t len = 40000;
 
 	for (size_t shift = 0; shift < 4; shift++) {
@@ -78,7 +79,7 @@ static void failed__cuts_between_characters(void **state)
 
 		memset(long_text, 'x', shift);
 		for (size_t i = shift; i + 4 <= len; i += 4)
-			memcpy(long_text + i, "\xf0\x9f\x98\x80", 4);
+			memcpy(long_text + i, face, sizeof(face));
 		o = told(*state, long_text, long_text, long_text);
 		for (const char *const *key =
 			     (const char *const[]){"error", "excerpt", "path", NULL};

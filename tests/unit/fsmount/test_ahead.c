@@ -218,12 +218,12 @@ static void read__where_it_cannot_begin_is_left_alone_for_a_while(void **state)
 	char path[2 * LP_WALK_MAX_DEPTH + 4] = "";
 	int fd;
 
-	for (int i = 0; i < LP_WALK_MAX_DEPTH; i++) {
+	for (size_t i = 0; i < LP_WALK_MAX_DEPTH; i++) {
 		path[2 * i] = 'd';
 		assert_int_equal(mkdirat(fx->root_fd, path, 0755), 0);
 		path[2 * i + 1] = '/';
 	}
-	path[2 * LP_WALK_MAX_DEPTH] = 'f';
+	path[(size_t)2 * LP_WALK_MAX_DEPTH] = 'f';
 	fd = openat(fx->root_fd, path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 	assert_true(fd >= 0);
 	(void)close(fd);

@@ -393,11 +393,10 @@ static size_t compare_all(struct round *r, const char *answers_path)
 static size_t run_round(struct round *r)
 {
 	static const char *const init[] = {"git", "init", "-q", NULL};
+	static const char setting[] = "core.excludesFile=" PERSONAL;
 	static const char *const check[] = {
-		"git",          "-c",         "core.excludesFile=" PERSONAL,
-		"check-ignore", "--no-index", "--stdin",
-		"-z",           "-v",         "-n",
-		NULL,
+		"git",     "-c", setting, "check-ignore", "--no-index",
+		"--stdin", "-z", "-v",    "-n",           NULL,
 	};
 	const char *tmp = getenv("TMPDIR");
 	LP_AUTO_FREE char *in = NULL, *out = NULL;
