@@ -98,6 +98,8 @@ struct lp_owing {
 	bool is_written;
 };
 void lp_owed_begin(struct lp_tree *t, const struct lp_owing *what, const struct lp_err *why);
+/* The same for what a journal in the staging area says; its operations are taken out of it. */
+void lp_owed_begin_with(struct lp_tree *t, struct lp_journal *j, const struct lp_err *why);
 int lp_owed_settle(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
 void lp_owed_close(struct lp_tree *t);
 

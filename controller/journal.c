@@ -238,14 +238,7 @@ static void undo(struct lp_tree *t, struct lp_journal *j)
 
 	if (lp_undo_all(t, j->ops, j->n_ops, &why) == 0)
 		return;
-	lp_owed_begin(t,
-		      &(struct lp_owing){.ops = j->ops,
-					 .n_ops = j->n_ops,
-					 .revision = j->revision,
-					 .is_written = true},
-		      &why);
-	j->ops = NULL;
-	j->n_ops = 0;
+	lp_owed_begin_with(t, j, &why);
 }
 
 /* Whether something that a commit replaced is in the staging area. */

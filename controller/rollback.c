@@ -104,14 +104,7 @@ static int put_back(struct lp_tree *t, struct lp_journal *j, struct lp_err *err)
 		lp_stage_wipe(t);
 		return 0;
 	}
-	lp_owed_begin(t,
-		      &(struct lp_owing){.ops = j->ops,
-					 .n_ops = j->n_ops,
-					 .revision = j->revision,
-					 .is_written = true},
-		      &why);
-	j->ops = NULL;
-	j->n_ops = 0;
+	lp_owed_begin_with(t, j, &why);
 	(void)lp_tree_owes(t, err);
 	return r;
 }

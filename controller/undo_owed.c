@@ -85,6 +85,16 @@ void lp_owed_begin(struct lp_tree *t, const struct lp_owing *what, const struct 
 		look_again(t, o);
 }
 
+void lp_owed_begin_with(struct lp_tree *t, struct lp_journal *j, const struct lp_err *why)
+{
+	const struct lp_owing what = {
+		.ops = j->ops, .n_ops = j->n_ops, .revision = j->revision, .is_written = true};
+
+	lp_owed_begin(t, &what, why);
+	j->ops = NULL;
+	j->n_ops = 0;
+}
+
 static void forget(struct lp_tree *t)
 {
 	struct lp_owed *o = t->owed;
