@@ -43,7 +43,7 @@ NUMBERS = [
     ("restarts", 15, "restarts of the app"),
     ("files", 100_000, "files of the large tree"),
     ("megabytes", 1100, "size of the large tree"),
-    ("repeat-large", 2, "first syncs of the large tree per tool"),
+    ("repeat-large", 3, "first syncs of the large tree per tool"),
     ("bursts", 4, "bursts and checkouts per tool"),
     ("patch-megabytes", 256, "size of the file that is patched"),
     ("patches", 15, "patches per tool"),

@@ -119,7 +119,7 @@ def series(folders, place, repeat):
                 took = run(argv, folder, good)
                 if turn:  # the first one only warms up
                     found[name][folder][0].append(took)
-        for _ in range(max(1, repeat // 2)):
+        for _ in range(repeat):
             for folder in folders:
                 if before:
                     before(folder)
