@@ -161,11 +161,13 @@ class Doors:
 # requests and latency
 
 def wrk(port, seconds):
+    """Requests a second, requests, and how many of them failed."""
     out = output_of("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}", f"http://127.0.0.1:{port}/")
-    if "Non-2xx" in out or "Socket errors" in out:
-        raise tools.BenchError(f"wrk saw failures: {out}")
+    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", out)
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
     return (float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)),
-            int(re.search(r"(\d+) requests in", out).group(1)))
+            int(re.search(r"(\d+) requests in", out).group(1)),
+            sum(int(n) for found in (errors, refused) if found for n in found.groups()))
 
 
 def medians_of_ratios(rounds, one, other):
@@ -186,7 +188,9 @@ def measure_requests(options, doors):
         costs.append({})
         for name, port in doors.ports.items():
             before = doors.processor(name)
-            rounds[-1][name], count = wrk(port, WRK_SECONDS)
+            rounds[-1][name], count, failed = wrk(port, WRK_SECONDS)
+            if failed:
+                raise tools.BenchError(f"{name}: {failed} of {count} requests failed")
             costs[-1][name] = (doors.processor(name) - before) / count * 1e6
     ratio = medians_of_ratios(rounds, "livepush", "haproxy")
     rows = [[name, f"{statistics.median(values[name] for values in rounds):,.0f}",
@@ -297,6 +301,36 @@ def swap_often(doors, count, until):
     return done
 
 
+def swap_during(doors, count, load):
+    """Calls `load` again and again until `count` swaps are done; returns what it returned, and how
+    many swaps there were."""
+    ended, done, results = threading.Event(), [0], []
+
+    def swap():
+        done[0] = swap_often(doors, count, ended)
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    try:
+        while swapper.is_alive():
+            results.append(load())
+    finally:
+        ended.set()
+        swapper.join()
+    return results, done[0]
+
+
+def measure_swaps_at_full_load(options, doors):
+    say(f"front: {options.swaps} swaps, wrk")
+    results, swaps = swap_during(doors, options.swaps,
+                                 lambda: wrk(doors.ports["livepush"], WRK_SECONDS))
+    count, failed = (sum(result[which] for result in results) for which in (1, 2))
+    text = (f"`wrk`, {CONNECTIONS} kept connections, as fast as it can while saves swap "
+            f"generations: {count:,} requests, {failed} failed, {swaps} swaps.")
+    return text, (f"{options.swaps} swaps under all that wrk can send: failed", "0",
+                  f"{failed} in {swaps} swaps", failed == 0 and swaps >= options.swaps)
+
+
 def measure_swaps(options, doors):
     port = doors.ports["livepush"]
     each = options.swaps // 4
@@ -307,22 +341,12 @@ def measure_swaps(options, doors):
     for name, extra in modes:
         say(f"front: {each} swaps, {name}")
         _, calm_failed, calm_p99 = hey(port, 5, *extra)
-        ended, done = threading.Event(), [0]
-
-        def swap(ended=ended, done=done):
-            done[0] = swap_often(doors, each, ended)
-
-        swapper = threading.Thread(target=swap)
-        swapper.start()
-        good, bad, p99 = 0, 0, 0
-        while swapper.is_alive():
-            result = hey(port, 5, *extra)
-            good, bad, p99 = good + result[0], bad + result[1], max(p99, result[2])
-        ended.set()
-        swapper.join()
-        swaps, failed = swaps + done[0], failed + bad + calm_failed
+        results, done = swap_during(doors, each, lambda extra=extra: hey(port, 5, *extra))
+        good, bad = (sum(result[which] for result in results) for which in (0, 1))
+        p99 = max(result[2] for result in results)
+        swaps, failed = swaps + done, failed + bad + calm_failed
         worst = max(worst, p99 / calm_p99)
-        rows.append([name, f"{good:,}", str(bad), str(done[0]), f"{calm_p99:.1f}", f"{p99:.1f}"])
+        rows.append([name, f"{good:,}", str(bad), str(done), f"{calm_p99:.1f}", f"{p99:.1f}"])
     text = (f"`hey`, {SWAP_RATE:,} requests/s over {SWAP_CONNECTIONS} connections while saves swap "
             "generations, one as soon as the last serves.\n\n"
             + table(["load", "answered 200", "failed", "swaps", "p99 without swaps, ms",
@@ -388,10 +412,13 @@ def bench_front(options, trees):
         text, target = measure_idle(options, Doors(place, rivals=False))
         texts.append(text)
     with tools.Place(options.dir) as place:
-        text, more = measure_swaps(options, Doors(place, rivals=False))
+        doors = Doors(place, rivals=False)
+        text, more = measure_swaps(options, doors)
         texts.append(text)
         targets += more
-    targets.append(target)
+        text, last = measure_swaps_at_full_load(options, doors)
+        texts.append(text)
+        targets += [last, target]
     restart = rows_save.bench_restart(options, trees)
     texts.append(restart.text)
     targets += [(f"{restart.title}: {what}", *rest) for what, *rest in restart.targets]
