@@ -40,7 +40,7 @@ ON_DEMAND = {"soak"}
 NUMBERS = [
     ("saves", 300, "saves per tool"),
     ("repeat", 7, "runs per tool of what is short"),
-    ("restarts", 15, "restarts of the app"),
+    ("restarts", 25, "restarts of the app"),
     ("files", 100_000, "files of the large tree"),
     ("megabytes", 1100, "size of the large tree"),
     ("repeat-large", 3, "first syncs of the large tree per tool"),
