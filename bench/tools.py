@@ -291,6 +291,26 @@ class Rsync:
         self._run()
 
 
+class Bindfs:
+    """A directory shown at another place by FUSE: the same work without livepush's part of it."""
+
+    name = "bindfs"
+
+    @staticmethod
+    def version():
+        text = subprocess.run(["bindfs", "--version"], capture_output=True, text=True, check=False)
+        return text.stdout.strip()
+
+    @staticmethod
+    def available():
+        return shutil.which("bindfs") is not None and os.access("/dev/fuse", os.W_OK)
+
+    @staticmethod
+    def start(place, source, mountpoint):
+        place.spawn("bindfs", "-f", "--multithreaded", source, mountpoint)
+        wait_for(lambda: os.path.ismount(mountpoint), "bindfs is mounted")
+
+
 class Mutagen:
     """Mutagen, one way, both ends local."""
 
