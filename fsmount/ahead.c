@@ -8,12 +8,12 @@
 #include "fsmount/ahead.h"
 
 #include "common/base/lp_clock.h"
+#include "common/base/lp_thread.h"
 #include "fsmount/fs.h"
 #include "fsmount/report.h"
 #include "fsmount/walk.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/uio.h>
 
 enum {
@@ -224,24 +224,19 @@ static void *run(void *arg)
 
 int lp_ahead_start(struct lp_ahead *a, struct lp_fsmount *m, struct lp_err *err)
 {
-	sigset_t all;
-	sigset_t before;
-	int e;
+	int r;
 
 	*a = (struct lp_ahead){.m = m};
 	(void)pthread_mutex_init(&a->lock, NULL);
 	(void)pthread_cond_init(&a->wake, NULL);
 	a->started = true;
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	e = pthread_create(&a->thread, NULL, run, a);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (e == 0)
+	r = lp_thread_start(&a->thread, run, a);
+	if (r == 0)
 		return 0;
 	a->started = false;
 	(void)pthread_cond_destroy(&a->wake);
 	(void)pthread_mutex_destroy(&a->lock);
-	return lp_err_set(err, e, "start a thread for the file system");
+	return lp_err_set(err, -r, "start a thread for the file system");
 }
 
 void lp_ahead_stop(struct lp_ahead *a)

@@ -3,11 +3,11 @@
 
 #include "common/base/lp_mem.h"
 #include "common/base/lp_path.h"
+#include "common/base/lp_thread.h"
 #include "fsmount/fs.h"
 #include "fsmount/report.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 
 enum {
@@ -176,23 +176,18 @@ static void *run(void *arg)
 
 int lp_invalidate_start(struct lp_invalidate *v, struct lp_fsmount *m, struct lp_err *err)
 {
-	sigset_t all;
-	sigset_t before;
-	int e;
+	int r;
 
 	*v = (struct lp_invalidate){.m = m};
 	(void)pthread_mutex_init(&v->lock, NULL);
 	(void)pthread_cond_init(&v->changed, NULL);
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	e = pthread_create(&v->thread, NULL, run, v);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	v->started = e == 0;
+	r = lp_thread_start(&v->thread, run, v);
+	v->started = r == 0;
 	if (v->started)
 		return 0;
 	(void)pthread_cond_destroy(&v->changed);
 	(void)pthread_mutex_destroy(&v->lock);
-	return lp_err_set(err, e, "start a thread for the file system");
+	return lp_err_set(err, -r, "start a thread for the file system");
 }
 
 static void free_all_locked(struct lp_invalidate *v)

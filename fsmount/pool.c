@@ -5,8 +5,9 @@
  * exactly one of them at no further cost, and are cancelled only there. */
 #include "fsmount/ops.h"
 
+#include "common/base/lp_thread.h"
+
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -27,18 +28,13 @@ static void *run(void *arg);
 /* With the lock held. A thread that cannot be had is no error: those that are there do its work. */
 static int spawn_locked(struct lp_pool *p)
 {
-	sigset_t all;
-	sigset_t before;
-	int e;
+	int r;
 
 	if (p->n == LP_POOL_MAX_THREADS)
 		return -EAGAIN;
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	e = pthread_create(&p->threads[p->n], NULL, run, p);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (e != 0)
-		return -e;
+	r = lp_thread_start(&p->threads[p->n], run, p);
+	if (r < 0)
+		return r;
 	p->n++;
 	p->alive++;
 	return 0;

@@ -9,9 +9,9 @@
 #include "fsmount/report.h"
 
 #include "common/base/lp_path.h"
+#include "common/base/lp_thread.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -126,9 +126,7 @@ static void *run(void *arg)
 int lp_trim_start(struct lp_trim *t, struct lp_fsmount *m, size_t nofile, struct lp_err *err)
 {
 	pthread_condattr_t attr;
-	sigset_t all;
-	sigset_t before;
-	int e;
+	int r;
 
 	*t = (struct lp_trim){
 		.m = m, .low = nofile / 8 * 5, .high = nofile / 4 * 3, .brake = nofile / 8 * 7};
@@ -137,15 +135,12 @@ int lp_trim_start(struct lp_trim *t, struct lp_fsmount *m, size_t nofile, struct
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&t->wake, &attr);
 	(void)pthread_condattr_destroy(&attr);
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	e = pthread_create(&t->thread, NULL, run, t);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	t->started = e == 0;
+	r = lp_thread_start(&t->thread, run, t);
+	t->started = r == 0;
 	if (!t->started) {
 		(void)pthread_cond_destroy(&t->wake);
 		(void)pthread_mutex_destroy(&t->lock);
-		return lp_err_set(err, e, "start a thread for the file system");
+		return lp_err_set(err, -r, "start a thread for the file system");
 	}
 	return 0;
 }

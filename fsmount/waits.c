@@ -3,9 +3,9 @@
 
 #include "common/base/lp_clock.h"
 #include "common/base/lp_mem.h"
+#include "common/base/lp_thread.h"
 #include "fsmount/fs.h"
 
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -84,19 +84,8 @@ void lp_waits_start(struct lp_waits *ws, struct lp_fsmount *m)
 /* One more thread; that it cannot be had is no matter while there are others. */
 static void spawn_locked(struct lp_waits *ws)
 {
-	pthread_attr_t attr;
-	pthread_t thread;
-	sigset_t all;
-	sigset_t before;
-
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	(void)pthread_attr_init(&attr);
-	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	if (pthread_create(&thread, &attr, run, ws) == 0)
+	if (lp_thread_start(NULL, run, ws) == 0)
 		ws->alive++;
-	(void)pthread_attr_destroy(&attr);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 void lp_waits_add(struct lp_waits *ws, struct fuse_req *req, const char *path)

@@ -3,11 +3,11 @@
 
 #include "common/base/lp_clock.h"
 #include "common/base/lp_mem.h"
+#include "common/base/lp_thread.h"
 #include "proxy/addr.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -268,18 +268,12 @@ static int open_all(struct lp_proxy *p, struct lp_err *err)
 	return r < 0 ? lp_err_set(err, -r, "watch the listening socket") : 0;
 }
 
-/* Signals are for the threads that expect them; SIGPIPE for none. */
+/* No signal reaches it, SIGPIPE included. */
 static int start_thread(struct lp_proxy *p, struct lp_err *err)
 {
-	sigset_t all;
-	sigset_t before;
-	int e;
+	int r = lp_thread_start(&p->thread, run, p);
 
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	e = pthread_create(&p->thread, NULL, run, p);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return e ? lp_err_set(err, e, "start the proxy's thread") : 0;
+	return r < 0 ? lp_err_set(err, -r, "start the proxy's thread") : 0;
 }
 
 /* Releases everything; the thread does not run. */

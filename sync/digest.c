@@ -1,11 +1,11 @@
 /* sync/digest.c: digests through xxHash. */
 #include "sync/digest.h"
 
+#include "common/base/lp_hex.h"
 #include "common/base/lp_mem.h"
 #include "sync/blocks.h"
 #include "sync/gear.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -52,8 +52,7 @@ bool lp_digest_is_none(const struct lp_digest *d)
 
 void lp_digest_hex(const struct lp_digest *d, char out[LP_DIGEST_HEX_BYTES])
 {
-	for (size_t i = 0; i < sizeof(d->b); i++)
-		(void)snprintf(out + 2 * i, 3, "%02x", d->b[i]);
+	lp_hex(out, d->b, sizeof(d->b));
 }
 
 struct lp_hasher *lp_hasher_create(void)

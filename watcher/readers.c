@@ -2,6 +2,7 @@
 #include "watcher/readers.h"
 
 #include "common/base/lp_mem.h"
+#include "common/base/lp_thread.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -131,18 +132,12 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* Signals are for the loop's thread alone. */
 static void start_thread(struct lp_readers *r)
 {
-	sigset_t all, before;
-
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	if (pthread_create(&r->threads[r->n_threads], NULL, work, r) == 0)
+	if (lp_thread_start(&r->threads[r->n_threads], work, r) == 0)
 		r->n_threads++;
 	else
 		r->max_threads = r->n_threads;
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static void run_here(struct lp_readers *r, struct lp_read_job *job)

@@ -2,6 +2,7 @@
 #include "wire/ticket.h"
 
 #include "common/base/lp_fs.h"
+#include "common/base/lp_hex.h"
 #include "wire/auth.h"
 
 #include <inttypes.h>
@@ -39,7 +40,6 @@ static void hmac(const void *key, size_t key_len, const void *text, size_t len,
 static void sign(const char *claim, const char *secret, enum lp_ticket_use use,
 		 char hex[2 * MAC_BYTES + 1])
 {
-	static const char digits[] = "0123456789abcdef";
 	char text[LP_TICKET_MAX_BYTES + 8];
 	uint8_t key[MAC_BYTES], mac[MAC_BYTES];
 	size_t use_len = strlen(uses[use]) + 1, claim_len = strlen(claim);
@@ -48,11 +48,7 @@ static void sign(const char *claim, const char *secret, enum lp_ticket_use use,
 	memcpy(text + use_len, claim, claim_len + 1);
 	hmac(secret, strlen(secret), key_label, sizeof(key_label) - 1, key);
 	hmac(key, sizeof(key), text, use_len + claim_len, mac);
-	for (size_t i = 0; i < sizeof(mac); i++) {
-		hex[2 * i] = digits[mac[i] >> 4];
-		hex[2 * i + 1] = digits[mac[i] & 15];
-	}
-	hex[2 * MAC_BYTES] = '\0';
+	lp_hex(hex, mac, sizeof(mac));
 	OPENSSL_cleanse(key, sizeof(key));
 }
 

@@ -61,3 +61,10 @@ int lp_err_wrap(struct lp_err *err, int r, const char *fmt, ...)
 		       (int)(sizeof(err->msg) - len), inner);
 	return r;
 }
+
+int lp_err_as(struct lp_err *err, int code)
+{
+	if (err)
+		err->code = code;
+	return -code;
+}

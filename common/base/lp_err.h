@@ -21,4 +21,7 @@ int lp_err_say(struct lp_err *err, int code, const char *fmt, ...) LP_PRINTF(3, 
 /* Puts the formatted text and ": " before the message that err holds. Returns r unchanged. */
 int lp_err_wrap(struct lp_err *err, int r, const char *fmt, ...) LP_PRINTF(3, 4);
 
+/* Gives err (NULL is allowed) another code and leaves its message. Returns -code. */
+int lp_err_as(struct lp_err *err, int code);
+
 #endif

@@ -1,6 +1,7 @@
 /* lp_log.c: the log lines of the shells. */
 #include "common/base/lp_log.h"
 
+#include "common/base/lp_log_out.h"
 #include "common/base/lp_utf8.h"
 
 #include <stdarg.h>
@@ -53,8 +54,7 @@ void lp_log(enum lp_log_level level, const char *module, const char *fmt, ...)
 	lp_utf8_plain(line);
 	len = strlen(line);
 	line[len++] = '\n';
-	if (write(STDERR_FILENO, line, len) < 0)
-		return; /* there is nowhere left to say so */
+	lp_log_out(line, len);
 }
 
 bool lp_log_may(struct lp_log_limit *limit, uint64_t now_us, unsigned *left_out)

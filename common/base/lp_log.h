@@ -26,8 +26,9 @@ int lp_log_level_by_name(const char *name);
 /* Whether a line of that level would be written. */
 int lp_log_on(enum lp_log_level level);
 
-/* Writes "LEVEL module: text\n" to stderr with one write(2), cut at 4 KiB, control characters
- * replaced by '?'. Any thread. */
+/* Writes "LEVEL module: text\n" to stderr, cut at 4 KiB, control characters replaced by '?'. It
+ * never waits for a reader: lines wait in a queue (lp_log_out.h), and how many found no room there
+ * is told in a line of its own. Any thread. */
 void lp_log(enum lp_log_level level, const char *module, const char *fmt, ...) LP_PRINTF(3, 4);
 
 #define LP_LOG_LIMIT_LINES 10        /* of one kind */

@@ -192,6 +192,11 @@ const struct lp_conf_target *lp_conf_target(const struct lp_conf *conf, const ch
 /* Whether text[0..len) is the digest of a public key as in a pin: "sha256//" and base64. */
 bool lp_conf_is_pin(const char *text, size_t len);
 
+/* Why a text is no address of an instance, for people; NULL when it is one: ws:// or wss://, a host
+ * and perhaps a port and a path. LP_CONF_NO_URL when it does not look like one at all. */
+#define LP_CONF_NO_URL "it takes a URL such as wss://host/path or ws://host:port"
+const char *lp_conf_url_fault(const char *text);
+
 /* Whether a text is the name of a host ("app.example.com", also with a port, or "[::1]"). */
 bool lp_conf_is_host(const char *text);
 

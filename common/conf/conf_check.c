@@ -36,35 +36,66 @@ int conf_check_env_name(struct conf_reader *r, const char *text)
 			 r->what, conf_shown(shown, text));
 }
 
-int conf_check_url(struct conf_reader *r, const char *text)
+/* Whether text[0..len) is a port. */
+static bool is_port(const char *text, size_t len)
 {
-	const char *rest = NULL;
-	char shown[CONF_SHOWN_BYTES];
-	size_t host_len;
+	unsigned long port = 0;
+
+	if (len == 0 || len > 5 || strspn(text, DIGITS) < len)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		port = port * 10 + (unsigned long)(text[i] - '0');
+	return port >= 1 && port <= 65535;
+}
+
+/* What stands between the scheme and the path: a host, or one in brackets, and perhaps a port. */
+static const char *authority_fault(const char *text, size_t len)
+{
+	const char *bracket = text[0] == '[' ? memchr(text, ']', len) : NULL;
+	size_t host = bracket ? (size_t)(bracket + 1 - text) : strcspn(text, ":/?#");
+
+	if (memchr(text, '@', len))
+		return "it has a user or password in it; the secret is said in another way "
+		       "(secret_file, secret_env, --secret-file)";
+	if (host == 0 || (text[0] == '[' && (!bracket || host < 3)))
+		return LP_CONF_NO_URL;
+	if (host == len)
+		return NULL;
+	if (text[host] != ':' || (!bracket && memchr(text + host + 1, ':', len - host - 1)))
+		return "the host must be a name, an IPv4 address, or an IPv6 address in brackets";
+	if (!is_port(text + host + 1, len - host - 1))
+		return "a port is a number from 1 to 65535";
+	return NULL;
+}
+
+const char *lp_conf_url_fault(const char *text)
+{
+	const char *rest = NULL, *fault;
 
 	if (strncmp(text, "ws://", 5) == 0)
 		rest = text + 5;
 	else if (strncmp(text, "wss://", 6) == 0)
 		rest = text + 6;
-	host_len = rest ? strcspn(rest, "/?#") : 0;
-	if (host_len == 0 || rest[0] == ':' || strlen(text) > URL_MAX_BYTES)
-		return conf_fail(r, conf_here(r),
-				 "'%s' takes URLs such as wss://host/path or ws://host:port, "
-				 "not '%s'",
-				 r->what, conf_shown(shown, text));
-	if (memchr(rest, '@', host_len))
-		return conf_fail(r, conf_here(r),
-				 "'%s' has a user or password in it; use 'secret_file' or "
-				 "'secret_env' instead",
-				 r->what);
-	for (const char *p = text; *p; p++) {
+	if (!rest)
+		return LP_CONF_NO_URL;
+	if (strlen(text) > URL_MAX_BYTES)
+		return "it is longer than 2048 bytes";
+	fault = authority_fault(rest, strcspn(rest, "/?#"));
+	for (const char *p = text; *p && !fault; p++)
 		if (*p <= ' ' || *p == '\x7f')
-			return conf_fail(r, conf_here(r),
-					 "'%s' has a character in it that no URL has; write it "
-					 "as %%XX",
-					 r->what);
-	}
-	return 0;
+			fault = "it has a character in it that no URL has; write it as %XX";
+	return fault;
+}
+
+int conf_check_url(struct conf_reader *r, const char *text)
+{
+	const char *fault = lp_conf_url_fault(text);
+	char shown[CONF_SHOWN_BYTES];
+
+	if (!fault)
+		return 0;
+	return conf_fail(r, conf_here(r), "'%s' cannot be '%s': %s", r->what,
+			 conf_shown(shown, text), fault);
 }
 
 bool lp_conf_is_host(const char *text)
@@ -72,13 +103,19 @@ bool lp_conf_is_host(const char *text)
 	static const char other[] = LETTERS DIGITS ".-_:";
 	size_t len = strlen(text), name_len = strcspn(text, ":");
 
-	if (text[0] == '[')
-		return len > 2 && strspn(text, "[]:." DIGITS "abcdefABCDEF") == len &&
-		       strchr(text, ']') != NULL;
-	for (size_t i = 0; i < len; i++)
+	if (text[0] == '[') {
+		size_t inner = strspn(text + 1, ":." DIGITS "abcdefABCDEF");
+
+		if (inner == 0 || text[1 + inner] != ']')
+			return false;
+		name_len = inner + 2;
+	}
+	for (size_t i = 0; i < len && text[0] != '['; i++)
 		if ((unsigned char)text[i] < 0x80 && !strchr(other, text[i]))
 			return false;
-	return name_len > 0 && strspn(text + name_len, ":" DIGITS) == len - name_len;
+	if (name_len == 0 || name_len == len)
+		return name_len > 0;
+	return text[name_len] == ':' && is_port(text + name_len + 1, len - name_len - 1);
 }
 
 int conf_check_host(struct conf_reader *r, const char *text)

@@ -3,10 +3,10 @@
 #include "common/loop/resolve.h"
 
 #include "common/base/lp_mem.h"
+#include "common/base/lp_thread.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -77,25 +77,6 @@ static void on_raised(struct lp_fd_src *src, uint32_t ready)
 	unref(r);
 }
 
-/* A thread that takes no signals: those are the loop's. */
-static int start_thread(struct lp_resolve *r)
-{
-	pthread_attr_t attr;
-	sigset_t all, before;
-	pthread_t thread;
-	int e = pthread_attr_init(&attr);
-
-	if (e != 0)
-		return -e;
-	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	e = pthread_create(&thread, &attr, run, r);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	(void)pthread_attr_destroy(&attr);
-	return -e;
-}
-
 int lp_resolve_start(struct lp_resolve **out, struct lp_loop *loop, const char *host,
 		     lp_resolved_fn *on_done, void *ctx, struct lp_err *err)
 {
@@ -113,7 +94,7 @@ int lp_resolve_start(struct lp_resolve **out, struct lp_loop *loop, const char *
 	r->src = (struct lp_fd_src){.fd = r->fd, .events = EPOLLIN, .on_ready = on_raised};
 	e = r->fd < 0 ? -errno : lp_loop_fd_add(loop, &r->src, err);
 	if (e == 0) {
-		e = start_thread(r);
+		e = lp_thread_start(NULL, run, r);
 		if (e == 0) {
 			*out = r;
 			return 0;
