@@ -109,7 +109,7 @@ static void withhold(struct lp_mirror *m, const struct lp_loss *loss)
 
 bool lp_mirror_may_push(struct lp_mirror *m, const struct lp_changeset *cs, uint64_t before)
 {
-	size_t after = lp_index_files(lp_workspace_index(m->ws));
+	size_t after = lp_workspace_files(m->ws);
 	struct lp_loss loss = lp_changeset_loss(cs, (size_t)before, after),
 		       net = lp_loss_net((size_t)before, after);
 
@@ -126,7 +126,7 @@ bool lp_mirror_may_push(struct lp_mirror *m, const struct lp_changeset *cs, uint
 bool lp_mirror_may_catch_up(struct lp_mirror *m, const struct lp_changeset *cs,
 			    const struct lp_mirror_instance *in)
 {
-	size_t before = (size_t)in->files, after = lp_index_files(lp_workspace_index(m->ws));
+	size_t before = (size_t)in->files, after = lp_workspace_files(m->ws);
 	struct lp_loss loss = lp_changeset_loss(cs, before, after),
 		       judged = in->known ? lp_loss_net(before, after) : loss;
 

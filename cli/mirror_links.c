@@ -22,6 +22,34 @@ static struct lp_index *source_index(void *ctx)
 	return lp_workspace_index(m->ws);
 }
 
+static struct lp_index *source_sketch(void *ctx)
+{
+	struct lp_mirror *m = ctx;
+
+	return lp_workspace_sketch(m->ws);
+}
+
+static bool source_fill(void *ctx)
+{
+	struct lp_mirror *m = ctx;
+
+	return lp_workspace_fill(m->ws);
+}
+
+static void source_follow(void *ctx, struct lp_changeset *cs)
+{
+	struct lp_mirror *m = ctx;
+
+	lp_workspace_follow(m->ws, cs);
+}
+
+static int source_read_blank(void *ctx, const char *path, struct lp_entry *e, void *to)
+{
+	struct lp_mirror *m = ctx;
+
+	return lp_workspace_read_blank(m->ws, path, e, to);
+}
+
 static int source_open(void *ctx, const char *path)
 {
 	struct lp_mirror *m = ctx;
@@ -64,7 +92,11 @@ static void source_raise(void *ctx, uint64_t floor)
 	/* The other instances would be behind that until the next save. */
 	nothing = lp_changeset_create();
 	nothing->revision = floor;
-	nothing->root = lp_index_root(lp_workspace_index(m->ws));
+	/* Of a sketch it gets its root when that is known, which is before it is sent. */
+	if (lp_workspace_sketch(m->ws))
+		lp_workspace_follow(m->ws, nothing);
+	else
+		nothing->root = lp_index_root(lp_workspace_index(m->ws));
 	lp_fleet_push(m->fleet, nothing);
 	lp_changeset_unref(nothing);
 }
@@ -204,6 +236,14 @@ static void check_ready(struct lp_mirror *m)
 	free(url);
 }
 
+/* An instance for people: its name, or where it is. */
+static const char *name_of(const struct lp_mirror *m, const struct lp_link *link)
+{
+	const char *id = m->instances[lp_link_index(link)].id;
+
+	return id[0] ? id : lp_link_url(link);
+}
+
 /* The one that was to be tried first failed: nobody else gets it. */
 static void end_trial(struct lp_mirror *m)
 {
@@ -305,8 +345,8 @@ static void on_down(void *ctx, struct lp_link *link, const char *reason, bool fi
 
 	if (m->stopping)
 		return;
+	lp_fleet_lost(m->fleet, link);
 	if (final) {
-		lp_fleet_lost(m->fleet, link);
 		on_lost(m, lp_link_index(link), reason);
 		return;
 	}
@@ -323,6 +363,18 @@ static void on_sent(void *ctx, struct lp_link *link, uint64_t revision)
 
 	(void)link;
 	lp_timeline_step(m->timeline, revision, LP_SAVE_SENT, lp_now_us(), false);
+}
+
+static void on_canary_moved(void *ctx, const struct lp_link *from, const struct lp_link *to)
+{
+	struct lp_mirror *m = ctx;
+	LP_AUTO_FREE char *text = lp_xasprintf(
+		"%s has been away for %u s with what it was to try; %s%s gets it first now "
+		"(canary)",
+		name_of(m, from), LP_CANARY_AWAY_US / 1000000u,
+		to ? "" : "the next that is connected", to ? name_of(m, to) : "");
+
+	lp_mirror_notice(m, text);
 }
 
 static int connect_all(struct lp_mirror *m, bool take_over, struct lp_err *err)
@@ -342,8 +394,9 @@ static int connect_all(struct lp_mirror *m, bool take_over, struct lp_err *err)
 		.n_urls = m->target.n_urls,
 		.rate_bytes_per_s = m->rate,
 		.compress_auto = m->target.compress == LP_COMPRESS_AUTO,
-		.canary = m->conf.canary && (lp_mirror_stays(m) || (m->mode == LP_MIRROR_PUSH &&
-								    !lp_arg(m->args, "dry-run"))),
+		.canary = m->conf.canary &&
+			  !(m->mode == LP_MIRROR_PUSH && lp_arg(m->args, "dry-run")),
+		.on_moved = on_canary_moved,
 	};
 	const struct lp_link_ops ops = {
 		.on_up = on_up,
@@ -363,6 +416,10 @@ static int connect_all(struct lp_mirror *m, bool take_over, struct lp_err *err)
 		.stale = source_stale,
 		.revision = source_revision,
 		.raise_revision = source_raise,
+		.sketch = source_sketch,
+		.fill = source_fill,
+		.follow = source_follow,
+		.read_blank = source_read_blank,
 		.ctx = m,
 	};
 

@@ -19,7 +19,7 @@ static void run_pump(struct lp_post *post)
 void lp_mirror_pump(struct lp_mirror *m)
 {
 	while (m->fleet && !m->stopping && lp_fleet_wants(m->fleet)) {
-		uint64_t before = lp_index_files(lp_workspace_index(m->ws));
+		uint64_t before = lp_workspace_files(m->ws);
 		struct lp_changeset *cs = lp_workspace_take(m->ws);
 
 		if (!cs)

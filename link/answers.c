@@ -11,6 +11,11 @@
 #define DOUBT_DELAY_US  125000u
 #define DOUBTS_MAX      3
 
+/* Failures that nobody waits for are shown to people: so many at once, and then one in that time.
+ * An app that keeps failing is started again less often than that. */
+#define FAILURES_MAX    50u
+#define FAILURE_EACH_US 200000u
+
 static void on_resync_timer(struct lp_timer *timer)
 {
 	struct lp_link *link = LP_CONTAINER_OF(timer, struct lp_link, resync_timer);
@@ -63,10 +68,13 @@ static int send_verify(struct lp_link *link)
 
 int lp_link_verify(struct lp_link *link)
 {
-	if (link->state < LP_LINK_RESTING)
+	bool waits = link->state == LP_LINK_READY && link->opts.role == LP_ROLE_OWNER;
+
+	if (link->state < LP_LINK_RESTING && !waits)
 		return -ENOTCONN;
-	/* Nothing follows that would bring a held one back to it. */
-	if (lp_link_is_idle(link) || (link->held && link->state == LP_LINK_RESTING))
+	/* Nothing follows that would bring a held one back to it. One that waits for the workspace
+	 * to be read is compared after that. */
+	if (waits || lp_link_is_idle(link) || (link->held && link->state == LP_LINK_RESTING))
 		return send_verify(link);
 	link->verify = true;
 	return 0;
@@ -202,15 +210,34 @@ static void on_rolled(struct lp_link *link, const struct lp_msg *msg)
 	link->ops.on_message(link->ops.ctx, link, msg);
 }
 
-/* A changeset was not applied. */
+/* Whether a failure is passed on; connecting again gives no instance more of them. */
+static bool may_report(struct lp_link *link)
+{
+	uint64_t now_us = lp_now_us(), back = (now_us - link->failures_us) / FAILURE_EACH_US;
+
+	if (back > 0) {
+		link->failures -= (unsigned)(back < link->failures ? back : link->failures);
+		link->failures_us = now_us;
+	}
+	if (link->failures >= FAILURES_MAX)
+		return false;
+	link->failures++;
+	return true;
+}
+
+/* Something went wrong; at stage APPLY, a changeset was not applied. */
 static void on_failed(struct lp_link *link, const struct lp_msg *msg)
 {
 	bool expected = link->state == LP_LINK_STREAMING || link->state == LP_LINK_CATCHING;
+	bool resyncs = msg->u.failed.resync && expected;
+	bool answers =
+		msg->u.failed.stage == LP_WIRE_STAGE_APPLY && !msg->u.failed.resync && expected;
 
-	if (msg->u.failed.resync && expected)
+	if (resyncs)
 		resync(link);
-	link->ops.on_message(link->ops.ctx, link, msg);
-	if (!msg->u.failed.resync && expected)
+	if (answers || may_report(link))
+		link->ops.on_message(link->ops.ctx, link, msg);
+	if (answers)
 		answered(link);
 }
 
@@ -270,11 +297,8 @@ void lp_stream_message(struct lp_link *link, const struct lp_msg *msg)
 		on_rolled(link, msg);
 		return;
 	case LP_MSG_FAILED:
-		if (msg->u.failed.stage == LP_WIRE_STAGE_APPLY || msg->u.failed.resync) {
-			on_failed(link, msg);
-			return;
-		}
-		break;
+		on_failed(link, msg);
+		return;
 	default:
 		break;
 	}

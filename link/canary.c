@@ -2,6 +2,7 @@
  * come to serve there. */
 #include "link/canary.h"
 
+#include "common/base/lp_clock.h"
 #include "link/link_internal.h"
 
 void lp_link_hold(struct lp_link *link, bool held)
@@ -35,6 +36,7 @@ static void hold_others(const struct lp_canary *c, bool held)
 /* The first that is there; when none is, the first that may come back. */
 static void choose(struct lp_canary *c)
 {
+	lp_timer_clear(&c->away); /* of the one before */
 	c->chosen = 0;
 	while (c->chosen + 1 < c->n && lp_link_has_ended(c->links[c->chosen]))
 		c->chosen++;
@@ -46,10 +48,36 @@ static void choose(struct lp_canary *c)
 	}
 }
 
-void lp_canary_begin(struct lp_canary *c, struct lp_link *const *links, size_t n)
+/* The chosen one has not come back. Where what it was given failed before, nobody else gets it. */
+static void on_away(struct lp_timer *timer)
 {
-	*c = (struct lp_canary){.links = links, .n = n, .is_on = true};
+	struct lp_canary *c = LP_CONTAINER_OF(timer, struct lp_canary, away);
+	const struct lp_link *from = c->links[c->chosen];
+
+	if (!c->is_trying || c->has_failed || from->state >= LP_LINK_READY)
+		return;
+	choose(c);
+	c->is_given = c->links[c->chosen]->state >= LP_LINK_READY;
+	if (c->on_moved)
+		c->on_moved(c->ctx, from, c->is_given ? c->links[c->chosen] : NULL);
+	hold_others(c, true);
+}
+
+void lp_canary_begin(struct lp_canary *c, struct lp_loop *loop, struct lp_link *const *links,
+		     size_t n)
+{
+	c->loop = loop;
+	c->links = links;
+	c->n = n;
+	c->is_on = true;
+	c->away_us = LP_CANARY_AWAY_US;
+	c->away.on_fire = on_away;
 	lp_canary_try(c);
+}
+
+void lp_canary_end(struct lp_canary *c)
+{
+	lp_timer_clear(&c->away);
 }
 
 void lp_canary_try(struct lp_canary *c)
@@ -59,6 +87,7 @@ void lp_canary_try(struct lp_canary *c)
 	if (!c->is_trying || c->links[c->chosen]->state < LP_LINK_READY)
 		choose(c);
 	c->is_trying = true;
+	c->has_failed = false;
 	c->is_given = c->links[c->chosen]->state >= LP_LINK_READY;
 	hold_others(c, true);
 }
@@ -70,6 +99,8 @@ bool lp_canary_tries(const struct lp_canary *c, const struct lp_link *link)
 
 void lp_canary_up(struct lp_canary *c, struct lp_link *link)
 {
+	if (c->is_on && lp_link_index(link) == c->chosen)
+		lp_timer_clear(&c->away);
 	if (!c->is_on || !c->is_trying || c->is_given)
 		return;
 	c->chosen = lp_link_index(link);
@@ -117,6 +148,7 @@ bool lp_canary_heard(struct lp_canary *c, struct lp_link *link, const struct lp_
 		if (f->resync || f->revision < link->applied || !lp_link_is_idle(link) ||
 		    !lp_canary_undoes(f->stage))
 			return false;
+		c->has_failed = true;
 		refuse(link);
 		return true;
 	}
@@ -124,15 +156,22 @@ bool lp_canary_heard(struct lp_canary *c, struct lp_link *link, const struct lp_
 	    msg->u.settled.revision < link->applied)
 		return false;
 	c->is_trying = false;
+	lp_timer_clear(&c->away);
 	hold_others(c, false);
 	return false;
 }
 
 void lp_canary_lost(struct lp_canary *c, struct lp_link *link)
 {
-	if (c->is_on && lp_link_index(link) == c->chosen && lp_link_has_ended(link)) {
+	if (!c->is_on || lp_link_index(link) != c->chosen)
+		return;
+	if (lp_link_has_ended(link) && c->has_failed)
+		return; /* nobody else gets what failed there */
+	if (lp_link_has_ended(link)) {
 		choose(c);
 		c->is_given = c->links[c->chosen]->state >= LP_LINK_READY;
 		hold_others(c, c->is_trying);
+	} else if (c->is_trying && c->is_given && !c->away.loop) {
+		lp_timer_set(c->loop, &c->away, lp_now_us() + c->away_us);
 	}
 }

@@ -225,6 +225,36 @@ static void add_small(struct lp_feed *f, struct batch *b, const struct lp_op *op
 	leave_out(f, op, r < 0 ? r : -ESTALE);
 }
 
+/* A small file that nobody has read before: what it holds, it is. Returns whether that is done. */
+static bool add_blank(struct lp_feed *f, struct batch *b, struct lp_op *op)
+{
+	size_t size = (size_t)op->e.size;
+	uint8_t *to = room_for(b, size + 1);
+	int r;
+
+	if (!to)
+		return true;
+	r = f->source.read_blank ? f->source.read_blank(f->source.ctx, op->path, &op->e, to)
+				 : -ESTALE;
+	if (r == 1)
+		return false;
+	if (r < 0) {
+		add_missing(f, b, op, r);
+		return true;
+	}
+	set_content(b, add_op(b, op), size);
+	f->sent += size;
+	return true;
+}
+
+/* Whether a large file of that size may be what was announced: what it began with, which its chunks
+ * tell, is there as well when it has grown since. */
+static bool may_be(const struct lp_op *op, uint64_t size)
+{
+	return size == op->e.size ||
+	       (size > op->e.size && op->chunks && op->chunks->bytes == op->e.size);
+}
+
 static void add_file(struct lp_feed *f, struct batch *b, struct lp_op *op)
 {
 	LP_AUTO_CLOSE int fd = f->source.open(f->source.ctx, op->path);
@@ -236,7 +266,7 @@ static void add_file(struct lp_feed *f, struct batch *b, struct lp_op *op)
 		add_small(f, b, op, fd);
 	else if (fstat(fd, &st) < 0)
 		leave_out(f, op, -errno);
-	else if ((uint64_t)st.st_size != op->e.size)
+	else if (!may_be(op, (uint64_t)st.st_size))
 		leave_out(f, op, -ESTALE);
 	else
 		begin_large(f, b, op, &fd);
@@ -263,7 +293,7 @@ static void add_next(struct lp_feed *f, struct batch *b)
 		f->sent += op->blob->len;
 	} else if (op->e.kind == LP_KIND_LINK) {
 		add_link(f, b, op);
-	} else {
+	} else if (!lp_entry_is_blank(&op->e) || !add_blank(f, b, op)) {
 		add_file(f, b, op);
 	}
 }

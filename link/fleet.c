@@ -73,8 +73,10 @@ int lp_fleet_create(struct lp_fleet **out, struct lp_loop *loop, const struct lp
 		lp_fleet_destroy(fleet);
 		return r;
 	}
+	fleet->canary.on_moved = opts->on_moved;
+	fleet->canary.ctx = ops->ctx;
 	if (opts->canary && fleet->n > 1)
-		lp_canary_begin(&fleet->canary, fleet->links, fleet->n);
+		lp_canary_begin(&fleet->canary, loop, fleet->links, fleet->n);
 	/* Where the kernel does not tell, the links come back a little later, by their timers. */
 	if (opts->common.reconnect && lp_net_create(&fleet->net, loop, on_net, fleet, NULL) < 0)
 		fleet->net = NULL;
@@ -87,6 +89,7 @@ void lp_fleet_destroy(struct lp_fleet *fleet)
 	if (!fleet)
 		return;
 	lp_net_destroy(fleet->net);
+	lp_canary_end(&fleet->canary);
 	for (size_t i = 0; i < fleet->n; i++)
 		lp_link_destroy(fleet->links[i]);
 	free(fleet->links);

@@ -4,6 +4,7 @@
 #ifndef LP_LINK_FLEET_H
 #define LP_LINK_FLEET_H
 
+#include "link/canary.h"
 #include "link/link.h"
 
 struct lp_fleet; /* opaque */
@@ -14,7 +15,8 @@ struct lp_fleet; /* opaque */
  * strings are borrowed until the fleet is destroyed. With common.reconnect, links try at once when
  * the network comes back or the machine wakes up. canary: of several instances one gets what is new
  * first, and the others when it has settled there; when it fails there, that one is asked to go
- * back and the others are left as they are. */
+ * back and the others are left as they are. on_moved: tells, with the links' ctx, when that one was
+ * away for so long that another is chosen; or NULL. */
 struct lp_fleet_opts {
 	struct lp_link_opts common;
 	char *const *urls;
@@ -22,6 +24,7 @@ struct lp_fleet_opts {
 	bool compress_auto;
 	uint64_t rate_bytes_per_s;
 	bool canary;
+	lp_canary_moved_fn *on_moved;
 };
 
 int lp_fleet_create(struct lp_fleet **out, struct lp_loop *loop, const struct lp_fleet_opts *opts,

@@ -101,7 +101,6 @@ static void on_welcome(struct lp_link *link, const struct lp_msg_welcome *welcom
 {
 	uint8_t mac[LP_WIRE_MAC_BYTES];
 	bool is_owner = link->opts.role == LP_ROLE_OWNER;
-	struct lp_digest root, mine;
 
 	lp_auth_mac(link->opts.secret, LP_AUTH_INSTANCE, &link->hello, link->instance_nonce, mac);
 	if (!lp_auth_equal(mac, welcome->mac, sizeof(mac))) {
@@ -128,34 +127,10 @@ static void on_welcome(struct lp_link *link, const struct lp_msg_welcome *welcom
 		link->ops.on_up(link->ops.ctx, link, welcome);
 	if (!is_owner)
 		return;
-	memcpy(root.b, welcome->root, sizeof(root.b));
-	mine = lp_index_root(link->source.index(link->source.ctx));
-	/* What changes nothing takes no number. */
-	link->source.raise_revision(
-		link->source.ctx,
-		welcome->revision + (welcome->revision == 0 || !lp_digest_equal(&root, &mine)));
-	if (lp_digest_equal(&root, &mine)) {
-		/* Equal already: an empty changeset tells the instance its revision. */
-		struct lp_changeset *cs = lp_changeset_create();
-
-		cs->root = mine;
-		cs->revision = link->source.revision(link->source.ctx);
-		lp_walk_catch_up(link, cs);
-		lp_changeset_unref(cs);
-		return;
-	}
-	if (link->held) {
-		link->missed = true;
-		link->state = LP_LINK_RESTING;
-		return;
-	}
-	if (link->rolled && lp_digest_equal(&root, &link->rolled_root)) {
-		link->state = LP_LINK_STREAMING;
-		if (link->ops.on_caught_up)
-			link->ops.on_caught_up(link->ops.ctx, link);
-		return;
-	}
-	lp_walk_start(link, lp_digest_is_none(&root) && !welcome->foreign);
+	memcpy(link->welcomed_root.b, welcome->root, sizeof(link->welcomed_root.b));
+	link->welcomed_revision = welcome->revision;
+	link->welcomed_foreign = welcome->foreign;
+	lp_link_greet(link);
 }
 
 static void on_refused(struct lp_link *link, const struct lp_msg_refused *refused)

@@ -1,5 +1,6 @@
 /* link/link_internal.h: a link's state, shared by link.c (connection, opening), stream.c (sending),
- * answers.c (what comes back), walk.c (catching up) and old.c (what catching up may build on). */
+ * answers.c (what comes back), greet.c (what WELCOME leads to), walk.c (catching up) and old.c
+ * (what catching up may build on). */
 #ifndef LP_LINK_LINK_INTERNAL_H
 #define LP_LINK_LINK_INTERNAL_H
 
@@ -93,6 +94,9 @@ struct lp_link {
 		led[LP_LINK_QUEUE_MAX]; /* roots that what was sent last leads to, a ring */
 	size_t n_led;
 	struct lp_digest rolled_root;
+	struct lp_digest welcomed_root; /* what it held when it was connected, */
+	uint64_t welcomed_revision;     /* of which revision */
+	bool welcomed_foreign;          /* and whether there was something of others */
 	struct lp_digest partial; /* of the content whose beginning the instance has; see WELCOME */
 	uint64_t partial_have;
 	struct lp_old_version *old; /* versions replaced since nothing was in flight */
@@ -114,13 +118,19 @@ struct lp_link {
 	size_t cap_listed;
 	size_t listed_bytes; /* that they take */
 	unsigned resyncs;    /* in a row without an APPLIED between them */
-	unsigned doubts;     /* comparisons in a row because of `unsure` */
+	unsigned failures;   /* that were reported, less what time has forgiven up to */
+	uint64_t failures_us;
+	unsigned doubts; /* comparisons in a row because of `unsure` */
 	struct lp_timer resync_timer;
 };
 
 /* link.c */
 int lp_link_queue(struct lp_link *link, const struct lp_msg *msg);
 void lp_link_fail(struct lp_link *link, const char *why);
+
+/* greet.c: compares the root of WELCOME with the workspace's as soon as that is known, and begins.
+ */
+void lp_link_greet(struct lp_link *link);
 
 /* stream.c */
 void lp_stream_writable(struct lp_link *link);

@@ -121,24 +121,50 @@ void lp_walk_catch_up(struct lp_link *link, struct lp_changeset *cs)
 		lp_stream_enqueue(link, cs, NULL, &have);
 }
 
+/* The difference goes out. */
+static void send_diff(struct lp_link *link, struct lp_index *ix)
+{
+	struct lp_changeset *cs = link->diff;
+
+	lp_old_use(link, cs, ix);
+	lp_changeset_sort(cs);
+	cs->revision = link->source.revision(link->source.ctx);
+	link->diff = NULL;
+	lp_walk_reset(link);
+	lp_walk_catch_up(link, cs);
+	lp_changeset_unref(cs);
+}
+
 static void finish_walk(struct lp_link *link)
 {
 	struct lp_index *ix = link->source.index(link->source.ctx);
-	struct lp_changeset *cs = link->diff;
 
 	if (link->again) {
 		lp_walk_start(link, false);
 		return;
 	}
 	refresh(link, ix);
-	lp_old_use(link, cs, ix);
-	lp_changeset_sort(cs);
-	cs->root = lp_index_root(ix);
-	cs->revision = link->source.revision(link->source.ctx);
-	link->diff = NULL;
-	lp_walk_reset(link);
-	lp_walk_catch_up(link, cs);
-	lp_changeset_unref(cs);
+	link->diff->root = lp_index_root(ix);
+	send_diff(link, ix);
+}
+
+/* Everything goes to an instance that has nothing. What was not read yet is read as it is sent: by
+ * then the changeset has got its root. */
+static void send_all(struct lp_link *link)
+{
+	struct lp_index *sketch =
+		link->source.sketch ? link->source.sketch(link->source.ctx) : NULL;
+	struct lp_index *ix = sketch ? sketch : link->source.index(link->source.ctx);
+
+	if (lp_diff_add_subtree(link->diff, lp_index_get(ix, "")) < 0) {
+		lp_link_fail(link, "a path is too long");
+		return;
+	}
+	if (sketch)
+		link->source.follow(link->source.ctx, link->diff);
+	else
+		link->diff->root = lp_index_root(ix);
+	send_diff(link, ix);
 }
 
 /* Bytes to expect of the listing of a directory. */
@@ -176,18 +202,12 @@ static void ask_more(struct lp_link *link)
 
 void lp_walk_start(struct lp_link *link, bool empty_instance)
 {
-	struct lp_index *ix = link->source.index(link->source.ctx);
-
 	lp_walk_reset(link);
 	link->behind = link->rolled = false;
 	link->state = LP_LINK_WALKING;
 	link->diff = lp_changeset_create();
-	(void)lp_index_root(ix);
 	if (empty_instance) {
-		if (lp_diff_add_subtree(link->diff, lp_index_get(ix, "")) < 0)
-			lp_link_fail(link, "a path is too long");
-		else
-			finish_walk(link);
+		send_all(link);
 		return;
 	}
 	push_todo(link, "");

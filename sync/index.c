@@ -223,6 +223,23 @@ struct lp_node *lp_node_put(struct lp_index *ix, struct lp_node *dir, const char
 	return n;
 }
 
+struct lp_node *lp_node_append(struct lp_index *ix, struct lp_node *dir, const char *name,
+			       size_t len, const struct lp_entry *entry,
+			       const struct lp_stat_sig *sig)
+{
+	struct lp_node *n = make_node(ix, name, len, needs_more(entry));
+
+	if (!lp_children_append(dir, n)) {
+		free_node(ix, n);
+		return NULL;
+	}
+	ix->count++;
+	set_entry(ix, n, entry);
+	lp_node_set_sig(n, sig);
+	lp_share_enter(n);
+	return n;
+}
+
 /* The directory that `path` is in. Returns 0, -ENOENT or -ENOTDIR. */
 static int find_parent(const struct lp_index *ix, const char *path, struct lp_node **dir)
 {

@@ -156,6 +156,13 @@ int lp_index_put(struct lp_index *ix, const char *path, const struct lp_entry *e
 struct lp_node *lp_node_put(struct lp_index *ix, struct lp_node *dir, const char *name,
 			    const struct lp_entry *entry, const struct lp_stat_sig *sig);
 
+/* The same for whoever makes an index in the order of the names, with less to look for: NULL, and
+ * nothing done, when the directory has a child that does not come before name[0..len), len being
+ * 1 to LP_NAME_MAX_BYTES. */
+struct lp_node *lp_node_append(struct lp_index *ix, struct lp_node *dir, const char *name,
+			       size_t len, const struct lp_entry *entry,
+			       const struct lp_stat_sig *sig);
+
 /* How the file looked when its digest was taken, borrowed; zeroed when that is not known. */
 const struct lp_stat_sig *lp_node_sig(const struct lp_node *node);
 
@@ -199,6 +206,17 @@ struct lp_node *lp_node_next(const struct lp_node *top, const struct lp_node *no
 
 /* The same, but leaving out what is below node. */
 struct lp_node *lp_node_after(const struct lp_node *top, const struct lp_node *node);
+
+/* Whether it is a file that was seen and not read yet (watcher/blank.c): its digest is none. */
+static inline bool lp_entry_is_blank(const struct lp_entry *e)
+{
+	return e->kind == LP_KIND_FILE && lp_digest_is_none(&e->digest);
+}
+
+static inline bool lp_node_is_blank(const struct lp_node *n)
+{
+	return n->e.kind == LP_KIND_FILE && lp_digest_is_none(&n->e.digest);
+}
 
 /* Whether kind, mode, size and digest are the same. */
 bool lp_entry_equal(const struct lp_entry *a, const struct lp_entry *b);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define GROW_MIN  4
+#define GROW_FAST 32  /* children up to which the room doubles */
 #define FEW       512 /* children below which moving them is cheap */
 #define FRESH_MAX 256
 
@@ -91,7 +92,7 @@ struct lp_node *lp_children_find(const struct lp_node *dir, const char *name, si
 	return found ? lp_node_at(dir, slot) : NULL;
 }
 
-/* Makes room for one more child. Grows by an eighth: with many children memory counts more than
+/* Makes room for one more child. A few double; many grow by an eighth: then memory counts more than
  * copying. */
 static struct lp_children *reserve(struct lp_node *dir)
 {
@@ -101,7 +102,10 @@ static struct lp_children *reserve(struct lp_node *dir)
 
 	if (n < cap)
 		return c;
-	cap += cap / 8 < GROW_MIN ? GROW_MIN : cap / 8;
+	if (cap < GROW_FAST)
+		cap += cap < GROW_MIN ? GROW_MIN : cap;
+	else
+		cap += cap / 8;
 	c = lp_xrealloc(c, 1, sizeof(*c) + cap * sizeof(c->at[0]));
 	if (is_first)
 		*c = (struct lp_children){0};
@@ -132,6 +136,17 @@ void lp_children_insert(struct lp_node *dir, struct lp_node *n)
 	c->at[slot] = lp_node_ref_to(dir, n);
 	c->n++;
 	n->parent = lp_node_ref_to(n, dir);
+}
+
+bool lp_children_append(struct lp_node *dir, struct lp_node *n)
+{
+	struct lp_children *c = reserve(dir);
+
+	if (c->fresh > 0 || (c->n > 0 && strcmp(lp_node_at(dir, c->n - 1)->name, n->name) >= 0))
+		return false;
+	c->at[c->n++] = lp_node_ref_to(dir, n);
+	n->parent = lp_node_ref_to(n, dir);
+	return true;
 }
 
 /* Where a node is in its directory. */

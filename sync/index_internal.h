@@ -29,6 +29,9 @@ struct lp_node *lp_children_find(const struct lp_node *dir, const char *name, si
 void lp_children_insert(struct lp_node *dir, struct lp_node *n);
 void lp_children_take_out(struct lp_node *n);
 
+/* Puts a node behind all others of a directory. Returns whether its name is behind all others. */
+bool lp_children_append(struct lp_node *dir, struct lp_node *n);
+
 /* What is below `from` is to be below `to`, which gets the same children: says so to each of them,
  * and in the children. Nothing for what is no directory. */
 void lp_children_move(struct lp_node *to, struct lp_node *from);

@@ -103,6 +103,7 @@ struct lp_batch *lp_batch_create(struct lp_batch_dir *dir, const struct lp_works
 	b->opts = (struct lp_look_opts){.ticks = ws->ticks,
 					.is_being_written = ws->ops.is_being_written,
 					.ctx = ws->ctx,
+					.may_leave = ws->blanks.allowed,
 					.want_blob = want_blob,
 					.max_bytes = want_blob ? LP_ASIDE_MIN_BYTES : 0};
 	b->n = 0;

@@ -254,13 +254,15 @@ static bool may_be_mapped(int fd, const struct stat *st)
 	return false;
 }
 
-/* Opens it without touching its access time, which is allowed to its owner only. */
-static int open_to_read(int dir_fd, const char *name)
+/* Its access time may be left alone by its owner only. */
+int lp_look_open(int dir_fd, const char *name)
 {
 	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	int fd = openat(dir_fd, name, flags | O_NOATIME);
 
-	return fd < 0 && errno == EPERM ? openat(dir_fd, name, flags) : fd;
+	if (fd < 0 && errno == EPERM)
+		fd = openat(dir_fd, name, flags);
+	return fd < 0 ? -errno : fd;
 }
 
 int lp_look_read_at(void *ctx, uint64_t at, void *out, size_t len)
@@ -349,12 +351,12 @@ static int look_open(int fd, const struct lp_look_opts *opts, struct lp_look *ou
 static int look_file(int dir_fd, const char *name, const struct lp_look_opts *opts,
 		     struct lp_look *out)
 {
-	LP_AUTO_CLOSE int fd = open_to_read(dir_fd, name);
+	LP_AUTO_CLOSE int fd = lp_look_open(dir_fd, name);
 	int r = 1;
 
 	if (fd < 0) {
 		out->state = LP_LOOK_GONE;
-		return errno == ENOENT || errno == ELOOP || errno == ENXIO ? 0 : -errno;
+		return fd == -ENOENT || fd == -ELOOP || fd == -ENXIO ? 0 : fd;
 	}
 	for (int i = 0; i < READ_TRIES && r == 1; i++) {
 		if (i > 0 && lseek(fd, 0, SEEK_SET) < 0)
@@ -368,12 +370,37 @@ static int look_file(int dir_fd, const char *name, const struct lp_look_opts *op
 	return r; /* closing the descriptor gives the lease back */
 }
 
+/* Whether it will be possible to read it, as far as its mode tells. */
+static bool may_read(const struct stat *st)
+{
+	uid_t me = geteuid();
+
+	if (me == 0)
+		return true;
+	return st->st_uid == me ? st->st_mode & S_IRUSR
+				: (st->st_mode & (S_IRGRP | S_IROTH)) == (S_IRGRP | S_IROTH);
+}
+
+/* Whether its reading may be left to somebody who does so later: then it is known by its times,
+ * which tell whether it is the same by then. */
+static bool leave(const struct stat *st, const struct lp_look_opts *opts, struct lp_look *out)
+{
+	if (!opts->may_leave || opts->known || st->st_size > (off_t)LP_INLINE_MAX_BYTES ||
+	    !lp_look_has_rested(st) || !may_read(st) ||
+	    (opts->is_being_written && opts->is_being_written(opts->ctx, opts->path)))
+		return false;
+	note_stat(st, opts, out);
+	if (!out->is_racy)
+		accept(st, out);
+	return !out->is_racy;
+}
+
 static int look_at(int dir_fd, const char *name, const struct lp_look_opts *opts,
 		   struct lp_look *out)
 {
 	struct stat st;
 
-	if (opts->is_file && !opts->known)
+	if (opts->is_file && !opts->known && !opts->may_leave)
 		return look_file(dir_fd, name, opts, out);
 	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
@@ -399,6 +426,8 @@ static int look_at(int dir_fd, const char *name, const struct lp_look_opts *opts
 		out->state = LP_LOOK_SAME;
 		return 0;
 	}
+	if (leave(&st, opts, out))
+		return 0;
 	return look_file(dir_fd, name, opts, out);
 }
 

@@ -28,12 +28,14 @@ enum lp_look_state {
  * stop: give up reading when it is set (NULL: never). scratch: LP_LOOK_SCRATCH_BYTES to read into
  * (NULL: they are allocated). ticks: see there.
  * is_file: the directory says that it is a regular file, and nobody reported a change: spares
- * system calls. want_blob: keep the content of files up to LP_INLINE_MAX_BYTES. even_if_busy: take
- * what is there although somebody has it open for writing. just_closed: a writer has closed it this
- * moment: wait up to 2 ms for the kernel to let go of it. created: it was created this moment:
- * unless it is a second name of another file it is about to be written, and is left until it is
- * closed. is_being_written: whether somebody writes it whom no lease shows: then it is busy,
- * whatever else is said; asked with ctx and path after it was read (NULL: nobody can). */
+ * system calls. may_leave: a small file that has rested and that this process may read is not read:
+ * the entry has no digest. want_blob: keep the content of files up to LP_INLINE_MAX_BYTES.
+ * even_if_busy: take what is there although somebody has it open for writing. just_closed: a writer
+ * has closed it this moment: wait up to 2 ms for the kernel to let go of it. created: it was
+ * created this moment: unless it is a second name of another file it is about to be written, and is
+ * left until it is closed. is_being_written: whether somebody writes it whom no lease shows: then
+ * it is busy, whatever else is said; asked with ctx and path after it was read (NULL: nobody can).
+ */
 struct lp_look_opts {
 	const struct lp_stat_sig *known;
 	const struct lp_chunks *chunks;
@@ -43,6 +45,7 @@ struct lp_look_opts {
 	void *scratch;
 	struct lp_ticks ticks;
 	bool is_file;
+	bool may_leave;
 	bool want_blob;
 	bool even_if_busy;
 	bool just_closed;
@@ -61,8 +64,8 @@ struct lp_look_opts {
  * target, always there. chunks: of a large file, one reference. is_racy: the file may change again
  * without its times showing it: the signature must not be remembered. is_growing: it changed
  * while it was read, and what it began with was taken (even_if_busy only): it has to be looked at
- * again. is_sole: the file has no other name. by_ranges: only what was written was read. error:
- * what lp_look_at returned. */
+ * again. is_cut: there was more of it already than was taken (held.c). is_sole: the file has no
+ * other name. by_ranges: only what was written was read. error: what lp_look_at returned. */
 struct lp_look {
 	enum lp_look_state state;
 	int error;
@@ -72,6 +75,7 @@ struct lp_look {
 	struct lp_chunks *chunks;
 	bool is_racy;
 	bool is_growing;
+	bool is_cut;
 	bool is_sole;
 	bool by_ranges;
 };
@@ -88,6 +92,10 @@ int lp_look_at(int dir_fd, const char *name, const struct lp_look_opts *opts, st
 /* Reads exactly len bytes at `at` of the open file *ctx (an int): for lp_chunks_rewrite. Returns 0
  * or -errno, -ESTALE when it is too short. */
 int lp_look_read_at(void *ctx, uint64_t at, void *out, size_t len);
+
+/* Opens `name` in dir_fd for reading, following no link and without touching its access time where
+ * that is allowed. Returns an owned descriptor or -errno. */
+int lp_look_open(int dir_fd, const char *name) LP_MUST_USE;
 
 /* Gives up what the look owns. */
 void lp_look_finish(struct lp_look *look);

@@ -25,6 +25,9 @@
 /* A larger file that is new is no log. */
 #define NEW_MAX_BYTES ((off_t)4 * 1024 * 1024)
 #define PIECE_BYTES   ((size_t)64 * 1024)
+/* Of what a log has grown by, so much is read in one turn of the loop, some milliseconds' worth; it
+ * had that length once, too. */
+#define GROWN_MAX_BYTES ((uint64_t)4 * 1024 * 1024)
 
 /* Whether bytes [at, at + len) of the file have that digest. */
 static bool has_digest(int fd, uint64_t at, size_t len, const struct lp_digest *digest)
@@ -112,8 +115,8 @@ enum lp_held lp_held_look(const struct lp_workspace *ws, int dir_fd, const struc
 {
 	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	const struct lp_node *node = lp_index_get(ws->index, wait->path);
-	uint64_t now_us = lp_now_us();
-	bool marked = now_us >= wait->first_us + MARK_US, may_go;
+	uint64_t now_us = lp_now_us(), size;
+	bool marked = wait->is_cut || now_us >= wait->first_us + MARK_US, may_go, is_cut;
 	LP_AUTO_CLOSE int fd = -1;
 	struct stat st;
 
@@ -129,15 +132,19 @@ enum lp_held lp_held_look(const struct lp_workspace *ws, int dir_fd, const struc
 			 has_only_grown(fd, node);
 	else
 		may_go = marked && ends_a_line(fd, &st);
+	size = (uint64_t)st.st_size;
+	is_cut = node && size > node->e.size + GROWN_MAX_BYTES;
+	if (is_cut)
+		size = node->e.size + GROWN_MAX_BYTES;
 	/* It may grow while it is read: what is taken is what it was before. So its times say
 	 * nothing of that. */
-	*look = (struct lp_look){.state = LP_LOOK_READ,
-				 .e = {.kind = LP_KIND_FILE,
-				       .mode = (uint32_t)st.st_mode & 0777,
-				       .size = (uint64_t)st.st_size},
-				 .sig = {.ino = st.st_ino, .size = (uint64_t)st.st_size},
-				 .is_racy = true,
-				 .is_sole = st.st_nlink == 1};
+	*look = (struct lp_look){
+		.state = LP_LOOK_READ,
+		.e = {.kind = LP_KIND_FILE, .mode = (uint32_t)st.st_mode & 0777, .size = size},
+		.sig = {.ino = st.st_ino, .size = size},
+		.is_racy = true,
+		.is_cut = is_cut,
+		.is_sole = st.st_nlink == 1};
 	if (may_go && look_at_content(fd, node, look) == 0)
 		return LP_HELD_GROWN;
 	lp_look_finish(look);

@@ -38,6 +38,7 @@ struct lp_poll {
 	size_t cap;
 	size_t at;         /* the next of the round */
 	uint32_t child_at; /* the next of its children, when it takes more than a slice */
+	DIR *listing;      /* of it, when that takes more than a slice; owned */
 	size_t n_said;
 	unsigned rounds;
 	bool full;         /* in this round there was no watch to be had */
@@ -47,11 +48,21 @@ struct lp_poll {
 	struct lp_timer timer;
 };
 
+static void end_listing(struct lp_poll *poll)
+{
+	if (poll->listing)
+		(void)closedir(poll->listing);
+	poll->listing = NULL;
+}
+
 static void forget(struct lp_poll *poll, size_t i)
 {
 	struct polled *p = poll->dirs[i];
 
-	poll->child_at = i == poll->at ? 0 : poll->child_at;
+	if (i == poll->at) {
+		poll->child_at = 0;
+		end_listing(poll);
+	}
 	(void)lp_map_remove(&poll->known, p->path);
 	poll->dirs[i] = poll->dirs[--poll->n];
 	free(p->path);
@@ -65,6 +76,7 @@ void lp_poll_finish(struct lp_workspace *ws)
 	if (!poll)
 		return;
 	lp_timer_clear(&poll->timer);
+	end_listing(poll);
 	while (poll->n > 0)
 		forget(poll, poll->n - 1);
 	lp_map_finish(&poll->known);
@@ -102,26 +114,24 @@ static bool stat_children(struct lp_poll *poll, const struct lp_node *dir, const
 	return true;
 }
 
-/* Looks for entries that the index does not have. fd is taken. */
-static void list(struct lp_poll *poll, const struct lp_node *dir, const char *path, int fd)
+/* Looks for entries that the index does not have. Returns false when the slice is over before it is
+ * through. */
+static bool list(struct lp_poll *poll, const struct lp_node *dir, const char *path)
 {
 	char child[LP_PATH_MAX_BYTES + 1];
-	DIR *stream = fdopendir(fd);
 	struct dirent *e;
 
-	if (!stream) {
-		(void)close(fd);
-		return;
+	for (uint32_t i = 1; (e = readdir(poll->listing)); i++) {
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+		    !lp_node_child(dir, e->d_name) &&
+		    lp_path_join(child, sizeof(child), path, e->d_name) == 0 &&
+		    !lp_ignore_check(poll->ws->ignore, child, e->d_type == DT_DIR, NULL))
+			lp_workspace_dirty(poll->ws, LP_EVENT_SUBTREE, child);
+		if (i % CLOCK_CHILDREN == 0 && lp_now_us() >= poll->slice_ends_us)
+			return false;
 	}
-	while ((e = readdir(stream))) {
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-		    lp_node_child(dir, e->d_name) ||
-		    lp_path_join(child, sizeof(child), path, e->d_name) < 0 ||
-		    lp_ignore_check(poll->ws->ignore, child, e->d_type == DT_DIR, NULL))
-			continue;
-		lp_workspace_dirty(poll->ws, LP_EVENT_SUBTREE, child);
-	}
-	(void)closedir(stream);
+	end_listing(poll);
+	return true;
 }
 
 static bool same_time(const struct timespec *a, const struct timespec *b)
@@ -164,6 +174,8 @@ static enum looked look(struct lp_poll *poll, struct polled *p)
 		lp_workspace_dirty(poll->ws, LP_EVENT_CHANGED, p->path);
 		return LOOKED_LAST;
 	}
+	if (poll->listing)
+		return list(poll, dir, p->path) ? LOOKED_ALL : LOOKED_PART;
 	if (watch_again(poll, p, fd))
 		return LOOKED_LAST;
 	if (!stat_children(poll, dir, p->path, fd))
@@ -174,8 +186,11 @@ static enum looked look(struct lp_poll *poll, struct polled *p)
 	p->listed = (uint64_t)st.st_mtim.tv_sec * 1000000 + ROUND_MAX_US < lp_wall_us();
 	p->mtime = st.st_mtim;
 	p->ctime = st.st_ctim;
-	list(poll, dir, p->path, lp_take_fd(&fd));
-	return LOOKED_ALL;
+	poll->listing = fdopendir(fd);
+	if (!poll->listing)
+		return LOOKED_ALL;
+	(void)lp_take_fd(&fd);
+	return list(poll, dir, p->path) ? LOOKED_ALL : LOOKED_PART;
 }
 
 static void on_timer(struct lp_timer *timer)

@@ -223,6 +223,15 @@ static void add_known(struct lp_workspace *ws, struct lp_node *known, const char
 	item->known = *lp_node_sig(known);
 }
 
+/* Whether an entry is known as what its list says that it is, a directory, and nothing else is to
+ * be seen to: then it is opened without another look, and its mode is seen there. */
+static bool is_known_dir(const struct lp_workspace *ws, const struct lp_node *known,
+			 const char *path, unsigned char type)
+{
+	return type == DT_DIR && known && known->e.kind == LP_KIND_DIR && ws->waits.n == 0 &&
+	       !ws->aside && !lp_workspace_owes(ws, path);
+}
+
 /* Makes batches of what the list holds and the rules do not leave out. Returns 0 or -errno. */
 static int read_entries(struct walk *w, const struct lp_node *node, struct lp_batch_dir *dir)
 {
@@ -249,6 +258,11 @@ static int read_entries(struct walk *w, const struct lp_node *node, struct lp_ba
 		if (lp_ignore_check_leaf(w->ws->ignore, child, is_dir, NULL))
 			continue;
 		known = lp_node_child(node, e->d_name);
+		if (is_known_dir(w->ws, known, child, e->d_type)) {
+			known->mark = w->ws->scan_mark;
+			push(&w->todo, child);
+			continue;
+		}
 		if (!b)
 			b = lp_batch_create(dir, w->ws, w->cs != NULL);
 		add_known(w->ws, known, child, lp_batch_add(b, e->d_name, e->d_type, is_dir));
@@ -261,6 +275,31 @@ static int read_entries(struct walk *w, const struct lp_node *node, struct lp_ba
 	if (b)
 		submit(w, &b);
 	return r;
+}
+
+/* Whether what is open as fd (or -errno) is what is known of the directory. */
+static bool is_as_known(const struct lp_node *node, int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && ((uint32_t)st.st_mode & 0777) == node->e.mode;
+}
+
+/* A directory is not what is known of it: looks at it where it is. Returns the node if it still is
+ * a directory, or NULL; *r: -errno. */
+static const struct lp_node *look_again(struct walk *w, const char *path, int *r)
+{
+	LP_AUTO_FREE char *above = lp_xstrndup(path, lp_path_dir_len(path));
+	struct lp_node *dir = lp_index_get(w->ws->index, above);
+	LP_AUTO_CLOSE int fd =
+		lp_open_beneath(w->ws->root_fd, above[0] ? above : ".", O_RDONLY | O_DIRECTORY, 0);
+	const struct lp_node *node;
+
+	if (fd >= 0)
+		*r = lp_workspace_update(w->ws, dir, fd, path, NULL, w->cs);
+	*r = *r < 0 ? lp_err_set(w->err, -*r, "%s", path) : 0;
+	node = lp_index_get(w->ws->index, path);
+	return node && node->e.kind == LP_KIND_DIR ? node : NULL;
 }
 
 /* Opens a directory for the walk and has it listed. Returns 0, also when it is left out, or
@@ -276,6 +315,10 @@ static int open_dir(struct walk *w, const char *path)
 	if (!node || node->e.kind != LP_KIND_DIR)
 		return 0;
 	fd = lp_open_beneath(ws->root_fd, path[0] ? path : ".", O_RDONLY | O_DIRECTORY, 0);
+	if (node->parent && !is_as_known(node, fd))
+		node = look_again(w, path, &r);
+	if (!node || r < 0)
+		return r;
 	if (fd < 0) {
 		if (fd != -ENOENT && fd != -ENOTDIR && fd != -ELOOP)
 			lp_workspace_notice(ws, path, strerror(-fd));

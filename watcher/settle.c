@@ -38,6 +38,7 @@
 #define GONE_REST_SHARE  10u /* of the time since the first went away */
 #define GONE_REST_MAX_US 2000000u
 #define ROOM_US          500000u
+#define CUT_US           10000u
 #define TICK_US          2000u /* the least time between two looks at all that wait */
 
 static void arm(struct lp_workspace *ws, uint64_t due_us)
@@ -140,6 +141,7 @@ void lp_settle_not_yet(struct lp_workspace *ws, struct lp_wait *wait)
 {
 	uint64_t now_us = lp_now_us();
 
+	wait->is_cut = false;
 	/* The next mark is a second after this one. */
 	if (now_us - wait->first_us >= MARK_US)
 		wait->first_us = now_us;
@@ -157,6 +159,15 @@ void lp_settle_taken(struct lp_workspace *ws, const char *path)
 	wait->due_us = 0;
 	free(wait->written);
 	wait->written = NULL;
+}
+
+void lp_settle_cut(struct lp_workspace *ws, const char *path)
+{
+	struct lp_wait *wait = wait_at(ws, path, LP_WAIT_WRITER);
+
+	wait->taken = wait->is_cut = true;
+	wait->due_us = lp_now_us() + CUT_US;
+	arm(ws, wait->due_us);
 }
 
 void lp_settle_visited(struct lp_workspace *ws, const char *path)
@@ -182,7 +193,8 @@ static void on_writing(struct lp_workspace *ws, const char *path, struct lp_dirt
 		wait->at_us = d->at_us;
 	lp_written_join(&wait->written, d->written);
 	d->written = NULL;
-	wait->due_us = least(wait->last_us + REST_US, wait->first_us + MARK_US);
+	if (!wait->is_cut || !wait->due_us)
+		wait->due_us = least(wait->last_us + REST_US, wait->first_us + MARK_US);
 	arm(ws, wait->due_us);
 }
 

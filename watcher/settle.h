@@ -36,6 +36,10 @@ bool lp_settle_makes_room(struct lp_workspace *ws, const char *from, const char 
  */
 void lp_settle_not_yet(struct lp_workspace *ws, struct lp_wait *wait);
 void lp_settle_taken(struct lp_workspace *ws, const char *path);
+
+/* A part of what is in an open file was taken: the next one is looked at after a moment, whether it
+ * is written to or not. */
+void lp_settle_cut(struct lp_workspace *ws, const char *path);
 void lp_settle_visited(struct lp_workspace *ws, const char *path);
 
 /* Notes what waits for a writer who is gone without an event. Whether there was any. */

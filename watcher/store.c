@@ -63,7 +63,8 @@ static int add_record(struct lp_buf *out, const struct lp_node *n)
 	uint8_t *p;
 	int r;
 
-	if (n->e.kind == LP_KIND_FILE && (sig->ino == 0 || sig->ctime_ns == 0))
+	if (n->e.kind == LP_KIND_FILE &&
+	    (sig->ino == 0 || sig->ctime_ns == 0 || lp_node_is_blank(n)))
 		return 0;
 	r = lp_buf_reserve(out, RECORD_MAX_BYTES + n_chunks * CHUNK_BYTES);
 	if (r < 0)
@@ -262,26 +263,19 @@ static void enter(struct reader *r, struct lp_node *dir, size_t len)
 	r->lens[r->n_dirs++] = len;
 }
 
-/* Where a record belongs: in the directory of that depth, behind the siblings there are. Returns
- * NULL when it cannot be. */
-static struct lp_node *place_of(const struct reader *r, size_t depth, const char *name)
+/* Where a record belongs: in the directory of that depth. Returns NULL when it cannot be. */
+static struct lp_node *place_of(const struct reader *r, size_t depth, const char *name, size_t len)
 {
-	size_t len = strlen(name);
-	struct lp_node *dir;
-	uint32_t n;
-
-	if (depth >= r->n_dirs || !lp_path_is_clean(name, len) || strchr(name, '/') ||
+	if (depth >= r->n_dirs || !lp_path_is_clean(name, len) || memchr(name, '/', len) ||
 	    r->lens[depth] + len > LP_PATH_MAX_BYTES)
 		return NULL;
-	dir = r->dirs[depth];
-	n = lp_node_count(dir);
-	return n > 0 && strcmp(lp_node_at(dir, n - 1)->name, name) >= 0 ? NULL : dir;
+	return r->dirs[depth];
 }
 
 /* Reads a record of that kind. */
 static bool take_record(struct reader *r, uint64_t kind)
 {
-	char name[LP_NAME_MAX_BYTES + 1];
+	const char *name;
 	struct lp_stat_sig sig = {0};
 	struct lp_chunks *chunks = NULL;
 	struct lp_entry e = {0};
@@ -294,18 +288,20 @@ static bool take_record(struct reader *r, uint64_t kind)
 	len = (size_t)take_number(r, 1);
 	depth = (size_t)take_number(r, 2);
 	e.mode = (uint32_t)take_number(r, 2);
-	if (e.mode > 0777 || !has(r, len) || memchr(r->p, '\0', len))
+	if (e.mode > 0777 || !has(r, len))
 		return false;
-	memcpy(name, r->p, len);
-	name[len] = '\0';
+	name = (const char *)r->p;
 	r->p += len;
-	dir = place_of(r, depth, name);
+	dir = place_of(r, depth, name, len);
 	if (!dir || (kind != LP_KIND_DIR && !take_content(r, &e, &sig, &chunks)))
 		return false;
-	n = lp_node_put(r->ix, dir, name, &e, &sig);
-	if (chunks)
+	/* Behind the siblings there are. */
+	n = lp_node_append(r->ix, dir, name, len, &e, &sig);
+	if (n && chunks)
 		lp_node_set_chunks(n, chunks);
 	lp_chunks_unref(chunks);
+	if (!n)
+		return false;
 	r->n_dirs = depth + 1;
 	if (kind == LP_KIND_DIR)
 		enter(r, n, r->lens[depth] + len + 1);

@@ -10,7 +10,7 @@
  *   u32, and for each its length u32 and its digest;
  *   of a link: length of its target u64, digest of it.
  * A zero byte ends the records; the digest of all bytes up to there ends it all. Files whose times
- * do not tell whether they changed are left out. */
+ * do not tell whether they changed, or that were not read yet, are left out. */
 #ifndef LP_WATCHER_STORE_H
 #define LP_WATCHER_STORE_H
 

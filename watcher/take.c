@@ -69,6 +69,7 @@ static void take_held(struct lp_workspace *ws, struct lp_node *dir, int dir_fd,
 	struct lp_wait *wait = lp_map_get(&ws->waits, d->path);
 	struct lp_dirty open = *d;
 	struct lp_look look;
+	bool is_cut = false;
 
 	if (!wait || wait->why != LP_WAIT_WRITER)
 		return;
@@ -77,6 +78,7 @@ static void take_held(struct lp_workspace *ws, struct lp_node *dir, int dir_fd,
 		lp_settle_not_yet(ws, wait);
 		return;
 	case LP_HELD_GROWN:
+		is_cut = look.is_cut;
 		(void)lp_workspace_accept(ws, dir, d->path, d, &look, cs);
 		break;
 	case LP_HELD_RESTED:
@@ -85,7 +87,9 @@ static void take_held(struct lp_workspace *ws, struct lp_node *dir, int dir_fd,
 		(void)lp_workspace_update(ws, dir, dir_fd, d->path, &open, cs);
 		break;
 	}
-	if (!lp_map_get(&ws->waits, d->path))
+	if (is_cut)
+		lp_settle_cut(ws, d->path);
+	else if (!lp_map_get(&ws->waits, d->path))
 		lp_settle_taken(ws, d->path);
 }
 
@@ -181,7 +185,7 @@ struct lp_changeset *lp_workspace_take(struct lp_workspace *ws)
 	struct lp_changeset *cs;
 	size_t n = 0, at = 0;
 
-	if (ws->dirty.n == 0 || lp_workspace_held(ws) || !lp_root_is_there(ws))
+	if (ws->dirty.n == 0 || lp_workspace_held(ws) || !lp_root_is_there(ws) || lp_blank_wait(ws))
 		return NULL;
 	lp_personal_check(ws);
 	dirty = lp_xcalloc(ws->dirty.n, sizeof(struct lp_dirty *));

@@ -20,6 +20,7 @@ void lp_workspace_drop(struct lp_workspace *ws, struct lp_node *node, const char
 {
 	uint64_t ino = linked_ino(ws, node);
 
+	ws->blanks.n -= lp_node_is_blank(node);
 	lp_node_remove(ws->index, node);
 	if (ino != 0)
 		lp_links_gone(ws, path, ino);
@@ -86,6 +87,14 @@ static void add_op(struct lp_changeset *cs, const char *path, struct lp_look *lo
 	}
 }
 
+/* Counts what comes into the index without a digest, or had none. */
+static void count_blank(struct lp_workspace *ws, const struct lp_node *known,
+			const struct lp_entry *e)
+{
+	ws->blanks.n += lp_entry_is_blank(e);
+	ws->blanks.n -= known && lp_node_is_blank(known);
+}
+
 /* Puts what was looked at into the index, and into cs when it differs from what was known or has to
  * be sent whatever it is. */
 static void record(struct lp_workspace *ws, struct lp_node *dir, const char *path,
@@ -107,6 +116,7 @@ static void record(struct lp_workspace *ws, struct lp_node *dir, const char *pat
 		base = base_of(known, look, hint ? hint->written : NULL);
 	if (has_vague_times(look, hint))
 		forget_times(&look->sig);
+	count_blank(ws, known, &look->e);
 	if (!same ||
 	    (look->e.kind == LP_KIND_FILE && !lp_sig_equal(lp_node_sig(known), &look->sig)))
 		lp_memory_touch(ws);

@@ -41,6 +41,7 @@ int lp_workspace_open(struct lp_workspace **out, struct lp_loop *loop, const cha
 	ws->ctx = ctx;
 	lp_personal_ask(&ws->personal, ws->path);
 	ws->ticks = lp_ticks_of(ws->root_fd);
+	ws->blanks.dir_fd = -1;
 	ws->scratch = lp_xcalloc(1, LP_LOOK_SCRATCH_BYTES);
 	lp_settle_start(ws);
 	lp_look_setup();
@@ -62,6 +63,7 @@ void lp_workspace_close(struct lp_workspace *ws)
 	if (!ws)
 		return;
 	lp_memory_finish(ws);
+	lp_blank_finish(ws);
 	lp_aside_finish(ws);
 	lp_readers_destroy(ws->readers);
 	lp_personal_finish(&ws->personal);
@@ -111,7 +113,19 @@ const char *lp_workspace_path(const struct lp_workspace *ws)
 
 struct lp_index *lp_workspace_index(struct lp_workspace *ws)
 {
+	while (!lp_workspace_fill(ws))
+		continue;
 	return ws->index;
+}
+
+size_t lp_workspace_files(const struct lp_workspace *ws)
+{
+	return lp_index_files(ws->index);
+}
+
+const char *lp_workspace_excludes(const struct lp_workspace *ws)
+{
+	return ws->personal.path;
 }
 
 uint64_t lp_workspace_revision(const struct lp_workspace *ws)
@@ -196,7 +210,10 @@ int lp_workspace_scan(struct lp_workspace *ws, struct lp_err *err)
 	int r;
 
 	lp_personal_load(ws);
+	ws->blanks.allowed = ws->scan_mark == 0 && lp_index_count(ws->index) == 0;
 	r = lp_workspace_walk(ws, "", NULL, err);
+	ws->blanks.allowed = false;
+	(void)lp_blank_wait(ws);
 	lp_root_scanned(ws);
 	return r < 0 ? lp_err_wrap(err, r, "%s", ws->path) : 0;
 }

@@ -48,7 +48,9 @@ const char *lp_workspace_path(const struct lp_workspace *ws);
  * cannot be read or written costs time only. */
 void lp_workspace_remember(struct lp_workspace *ws);
 
-/* Reads the whole tree into the index. Returns 0 or -errno. */
+/* Brings the whole tree into the index. When nothing is known of it yet, small files that have
+ * rested are not read now: whoever sends them has to read them anyway (lp_workspace_sketch).
+ * Returns 0 or -errno. */
 int lp_workspace_scan(struct lp_workspace *ws, struct lp_err *err) LP_MUST_USE;
 
 /* Remembers where to look. closed: the source knows that the last writer has closed the file
@@ -85,8 +87,34 @@ struct lp_changeset *lp_workspace_take(struct lp_workspace *ws);
  * open is not counted. */
 bool lp_workspace_has_notes(struct lp_workspace *ws);
 
-/* The index; borrowed, changed by take and scan only. */
+/* The index; borrowed, changed by take and scan only. Reads what the scan has not. */
 struct lp_index *lp_workspace_index(struct lp_workspace *ws);
+
+/* The index as the scan has left it, as long as some files in it have no digest
+ * (lp_entry_is_blank); NULL: all have. It stays what it is until then, and take gives nothing. */
+struct lp_index *lp_workspace_sketch(struct lp_workspace *ws);
+
+/* A changeset was made of the sketch: as soon as all is read it gets its root digest, and its
+ * operations the digests that they have not got by then. */
+void lp_workspace_follow(struct lp_workspace *ws, struct lp_changeset *cs);
+
+/* Reads some of the files that a sketch has no digest of, for 50 ms. Returns whether all are read.
+ */
+bool lp_workspace_fill(struct lp_workspace *ws);
+
+/* Reads the content of a file that the sketch names as e, which has no digest, into `to` (e->size
+ * bytes and one more), and gives e and the index the digest. Returns 0; 1 with nothing read when it
+ * has got its digest meanwhile, which e has now, too; -ESTALE when it is not what the sketch says;
+ * or otherwise as lp_workspace_open_file. */
+int lp_workspace_read_blank(struct lp_workspace *ws, const char *path, struct lp_entry *e,
+			    void *to) LP_MUST_USE;
+
+/* How many entries that are no directories the index has now. */
+size_t lp_workspace_files(const struct lp_workspace *ws);
+
+/* The file of git's core.excludesFile that the session goes by, there or not; NULL: none, or not
+ * known yet. Borrowed. */
+const char *lp_workspace_excludes(const struct lp_workspace *ws);
 
 /* The newest revision; raises it to at least `floor`. */
 uint64_t lp_workspace_revision(const struct lp_workspace *ws);

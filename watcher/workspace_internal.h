@@ -1,7 +1,7 @@
 /* watcher/workspace_internal.h: what the parts of a workspace share: workspace.c (life), notes.c
  * (events), settle.c and held.c (waiting), take.c and moves.c (changesets), scan.c (walking),
  * hold.c and git.c (holding back), poll.c (what cannot be watched), root.c (a root that went, lost
- * events).
+ * events), blank.c (what a first scan has not read).
  */
 #ifndef LP_WATCHER_WORKSPACE_INTERNAL_H
 #define LP_WATCHER_WORKSPACE_INTERNAL_H
@@ -53,13 +53,32 @@ struct lp_wait {
 	uint64_t at_us;             /* the first event, as in lp_dirty */
 	struct lp_written *written; /* owned */
 	bool replaced;
-	bool taken; /* what it held was taken once while it was open */
+	bool taken;  /* what it held was taken once while it was open */
+	bool is_cut; /* not all that it held: the rest follows with the next turns */
 };
 
 /* A move that was reported. */
 struct lp_move {
 	char *from; /* owned */
 	char *to;   /* owned */
+};
+
+/* What a first scan has not read. allowed: a walk may leave more of that. n: at most so many files
+ * in the index have no digest. next: where the reading of them goes on; NULL: at the beginning.
+ * filled: grows with it. dir: where the last file was read from that was sent, open as dir_fd.
+ * follow: changesets that were made of the sketch, one reference each. */
+struct lp_blanks {
+	bool allowed;
+	size_t n;
+	struct lp_node *next;
+	uint64_t filled;
+	uint64_t seen; /* what `filled` was when the timer was set */
+	struct lp_timer timer;
+	char *dir; /* owned */
+	int dir_fd;
+	struct lp_changeset **follow;
+	size_t n_follow;
+	size_t cap_follow;
 };
 
 struct lp_hold {
@@ -105,6 +124,7 @@ struct lp_workspace {
 	struct lp_ticks ticks;
 	void *scratch;              /* LP_LOOK_SCRATCH_BYTES for looks in the loop's thread */
 	struct lp_readers *readers; /* of walks; NULL until the first */
+	struct lp_blanks blanks;    /* blank.c */
 	struct lp_aside *aside;     /* aside.c; NULL until needed */
 	struct lp_memory *memory;   /* memory.c; NULL: nothing is remembered */
 };
@@ -213,6 +233,10 @@ int lp_workspace_accept(struct lp_workspace *ws, struct lp_node *dir, const char
  * out. */
 int lp_workspace_walk(struct lp_workspace *ws, const char *path, struct lp_changeset *cs,
 		      struct lp_err *err) LP_MUST_USE;
+
+/* blank.c. Whether files in the index have no digest; has them read before long, and tells then. */
+bool lp_blank_wait(struct lp_workspace *ws);
+void lp_blank_finish(struct lp_workspace *ws);
 
 /* Removes a node from the index and reports it. */
 void lp_workspace_drop(struct lp_workspace *ws, struct lp_node *node, const char *path,

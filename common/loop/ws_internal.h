@@ -43,6 +43,9 @@ struct lp_ws {
 	void *user;
 	struct lp_buf rx; /* the beginning of a message that came in pieces */
 	bool is_client;
+	bool knows_near; /* whether it was looked whether */
+	bool is_near;    /* its peer is on this machine */
+	bool is_tls;     /* at the client side */
 	bool open;
 	bool closing;
 	bool close_sent;
@@ -77,6 +80,13 @@ void lp_ws_free(struct lp_ws *ws);
 
 /* ws_pin.c. Whether the peer of a TLS connection has one of the keys, as in lp_ws_connect_opts. */
 bool lp_ws_is_pinned(struct lws *wsi, const char *pins);
+
+/* ws_tls.c. The vhost with the TLS context of a file of authorities, made at its first use: a
+ * reconnect finds it again. Returns 0, or -errno when the file is not there or holds none. */
+int lp_ws_tls_vhost(struct lws_vhost **out, struct lp_loop *loop, const char *ca_file,
+		    struct lp_err *err) LP_MUST_USE;
+/* Why TLS failed: what is wrong and what helps, for people. Owned by the caller. */
+char *lp_ws_tls_explain(const struct lp_ws *ws, struct lws *wsi);
 
 /* ws_cause.c. The connection did not come about: puts why, for people, into ws->cause. text: what
  * libwebsockets says; it may be empty and has no NUL. wsi: while the answer's head is there. */

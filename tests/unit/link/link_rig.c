@@ -19,11 +19,12 @@ struct lp_link *link_;
 struct lp_index *workspace;
 uint64_t revision;
 char large_path[64];
-unsigned ups, downs, finals, caught_up, idles, stales;
+unsigned ups, downs, finals, caught_up, idles, stales, messages;
 char reason[256];
 struct lp_digest partial;
 uint64_t claimed;
 uint64_t partial_have;
+bool foreign;
 
 static struct lp_index *source_index(void *ctx)
 {
@@ -77,6 +78,7 @@ static void on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg
 	(void)ctx;
 	(void)link;
 	(void)msg;
+	messages++;
 }
 
 static void on_idle(void *ctx, struct lp_link *link)
@@ -128,9 +130,10 @@ int set_up(void **state)
 				    .reconnect = true};
 
 	(void)state;
-	ups = downs = finals = caught_up = idles = stales = 0;
+	ups = downs = finals = caught_up = idles = stales = messages = 0;
 	revision = partial_have = 0;
 	claimed = 41;
+	foreign = true;
 	workspace = lp_index_create();
 	put("f", "content");
 	assert_int_equal(lp_loop_create(&loop, NULL), 0);
@@ -202,7 +205,7 @@ void welcome(const struct lp_digest *root, bool wrong_secret)
 	msg.u.welcome.instance = lp_bytes_of("i");
 	msg.u.welcome.revision = claimed;
 	memcpy(msg.u.welcome.root, root->b, 16);
-	msg.u.welcome.foreign = true;
+	msg.u.welcome.foreign = foreign;
 	memcpy(msg.u.welcome.partial, partial.b, sizeof(partial.b));
 	msg.u.welcome.partial_have = partial_have;
 	fake_say(&msg);

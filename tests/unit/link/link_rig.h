@@ -25,8 +25,11 @@ extern uint64_t claimed;
 extern struct lp_digest partial;
 extern uint64_t partial_have;
 
+/* Whether there is something of others in its tree: true unless a test says otherwise. */
+extern bool foreign;
+
 /* How often the link called back, and its last reason. */
-extern unsigned ups, downs, finals, caught_up, idles, stales;
+extern unsigned ups, downs, finals, caught_up, idles, stales, messages;
 extern char reason[256];
 
 /* For cmocka. The link is connected and about to say HELLO; the workspace holds the file f. */

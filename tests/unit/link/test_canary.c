@@ -131,12 +131,12 @@ static void hold__lets_it_be_verified(void **state)
 static void canary__passes_when_all_of_it_settled(void **state)
 {
 	struct lp_link *links[2];
-	struct lp_canary c;
+	struct lp_canary c = {0};
 
 	(void)state;
 	start_streaming();
 	links[0] = links[1] = link_;
-	lp_canary_begin(&c, links, 2);
+	lp_canary_begin(&c, loop, links, 2);
 	lp_link_hold(link_, false);
 	assert_true(c.is_trying);
 	save("g", "new");
@@ -159,12 +159,12 @@ static void canary__goes_back_when_it_failed(void **state)
 	static const uint64_t others[] = {LP_WIRE_STAGE_CONFIG, LP_WIRE_STAGE_CRASH,
 					  LP_WIRE_STAGE_APPLY, LP_WIRE_STAGE_LOOP};
 	struct lp_link *links[2];
-	struct lp_canary c;
+	struct lp_canary c = {0};
 
 	(void)state;
 	start_streaming();
 	links[0] = links[1] = link_;
-	lp_canary_begin(&c, links, 2);
+	lp_canary_begin(&c, loop, links, 2);
 	lp_link_hold(link_, false);
 	for (size_t i = 0; i < LP_COUNT_OF(others); i++)
 		say(LP_MSG_FAILED, 41, others[i], &c);
@@ -185,11 +185,11 @@ static void canary__is_another_when_it_may_not_come_back(void **state)
 {
 	struct lp_link gone = {.final = true, .opts = {.index = 0}}, other = {.opts = {.index = 1}};
 	struct lp_link *links[] = {&gone, &other};
-	struct lp_canary c, off = {0};
+	struct lp_canary c = {0}, off = {0};
 
 	(void)state;
 	gone.final = false;
-	lp_canary_begin(&c, links, 2);
+	lp_canary_begin(&c, loop, links, 2);
 	assert_int_equal(c.chosen, 0);
 	assert_true(other.held);
 	gone.final = true;
@@ -203,10 +203,10 @@ static void canary__is_one_that_is_there(void **state)
 {
 	struct lp_link away = {.opts = {.index = 0}}, there = {.opts = {.index = 1}};
 	struct lp_link *links[] = {&away, &there};
-	struct lp_canary c;
+	struct lp_canary c = {0};
 
 	(void)state;
-	lp_canary_begin(&c, links, 2);
+	lp_canary_begin(&c, loop, links, 2);
 	assert_int_equal(c.chosen, 0);
 	there.state = LP_LINK_STREAMING;
 	lp_canary_try(&c);
@@ -236,10 +236,10 @@ static void canary__is_the_first_that_comes(void **state)
 {
 	struct lp_link late = {.opts = {.index = 0}}, early = {.opts = {.index = 1}};
 	struct lp_link *links[] = {&late, &early};
-	struct lp_canary c, off = {0};
+	struct lp_canary c = {0}, off = {0};
 
 	(void)state;
-	lp_canary_begin(&c, links, 2);
+	lp_canary_begin(&c, loop, links, 2);
 	early.state = LP_LINK_READY;
 	lp_canary_up(&c, &early);
 	assert_int_equal(c.chosen, 1);
@@ -250,12 +250,137 @@ static void canary__is_the_first_that_comes(void **state)
 	lp_canary_up(&c, &late);
 	assert_int_equal(c.chosen, 1);
 	early.state = LP_LINK_DOWN;
+	lp_canary_lost(&c, &early);
 	lp_canary_up(&c, &late);
 	assert_int_equal(c.chosen, 1);
 	assert_true(lp_canary_tries(&c, &early));
 	assert_false(lp_canary_tries(&c, &late));
+	lp_canary_end(&c);
 	lp_canary_up(&off, &late);
 	assert_false(lp_canary_tries(&off, &late));
+}
+
+static const struct lp_link *moved_from, *moved_to;
+static int moves;
+
+static void on_moved(void *ctx, const struct lp_link *from, const struct lp_link *to)
+{
+	(void)ctx;
+	moves++;
+	moved_from = from;
+	moved_to = to;
+}
+
+/* The loop until the time is over that the chosen one may be away. */
+static void stay_away(struct lp_canary *c)
+{
+	uint64_t deadline_us = lp_now_us() + 10000000u;
+
+	assert_non_null(c->away.loop);
+	while (c->away.loop) {
+		assert_true(lp_now_us() < deadline_us);
+		assert_int_equal(lp_loop_dispatch(loop, 1000), 0);
+	}
+}
+
+static void canary__is_another_when_it_stays_away(void **state)
+{
+	struct lp_link gone = {.opts = {.index = 0}}, other = {.opts = {.index = 1}};
+	struct lp_link *links[] = {&gone, &other};
+	struct lp_canary c = {.on_moved = on_moved};
+
+	(void)state;
+	moves = 0;
+	gone.state = other.state = LP_LINK_STREAMING;
+	lp_canary_begin(&c, loop, links, 2);
+	c.away_us = 20000;
+	/* What is over before that changes nothing. */
+	gone.state = LP_LINK_DOWN;
+	lp_canary_lost(&c, &gone);
+	gone.state = LP_LINK_READY;
+	lp_canary_up(&c, &gone);
+	assert_null(c.away.loop);
+	/* Each try to come back is a loss of its own, and is no new beginning. */
+	gone.state = LP_LINK_DOWN;
+	lp_canary_lost(&c, &gone);
+	gone.state = LP_LINK_OPENING;
+	c.away_us = UINT32_MAX;
+	lp_canary_lost(&c, &gone);
+	c.away_us = 20000;
+	stay_away(&c);
+	assert_int_equal(c.chosen, 1);
+	assert_false(other.held);
+	assert_true(gone.held);
+	assert_int_equal(moves, 1);
+	assert_ptr_equal(moved_from, &gone);
+	assert_ptr_equal(moved_to, &other);
+	/* When nobody is there, it is the first that comes. */
+	other.state = LP_LINK_DOWN;
+	lp_canary_lost(&c, &other);
+	stay_away(&c);
+	assert_int_equal(moves, 2);
+	assert_null(moved_to);
+	other.state = LP_LINK_READY;
+	lp_canary_up(&c, &other);
+	assert_int_equal(c.chosen, 1);
+	assert_false(other.held);
+	lp_canary_end(&c);
+}
+
+/* The time that one was away is not counted for the next one. */
+static void canary__that_is_new_has_all_of_its_time(void **state)
+{
+	struct lp_link gone = {.opts = {.index = 0}}, other = {.opts = {.index = 1}};
+	struct lp_link *links[] = {&gone, &other};
+	struct lp_canary c = {0};
+
+	(void)state;
+	gone.state = other.state = LP_LINK_STREAMING;
+	lp_canary_begin(&c, loop, links, 2);
+	gone.state = LP_LINK_DOWN;
+	lp_canary_lost(&c, &gone);
+	assert_non_null(c.away.loop);
+	lp_canary_try(&c);
+	assert_int_equal(c.chosen, 1);
+	assert_null(c.away.loop);
+	other.state = LP_LINK_DOWN;
+	lp_canary_lost(&c, &other);
+	assert_non_null(c.away.loop);
+	other.final = true;
+	lp_canary_lost(&c, &other);
+	assert_int_equal(c.chosen, 0);
+	assert_null(c.away.loop);
+	lp_canary_end(&c);
+}
+
+/* Nobody else gets what failed on the one that is away now. */
+static void canary__stays_when_it_failed_there(void **state)
+{
+	struct lp_link other = {.opts = {.index = 1}};
+	struct lp_link *links[2];
+	struct lp_canary c = {.on_moved = on_moved};
+
+	(void)state;
+	moves = 0;
+	start_streaming();
+	links[0] = link_;
+	links[1] = &other;
+	other.state = LP_LINK_STREAMING;
+	lp_canary_begin(&c, loop, links, 2);
+	c.away_us = 20000;
+	say(LP_MSG_FAILED, 41, LP_WIRE_STAGE_START, &c);
+	(void)expect(LP_MSG_ROLLBACK);
+	link_->state = LP_LINK_DOWN;
+	lp_canary_lost(&c, link_);
+	stay_away(&c);
+	link_->final = true;
+	lp_canary_lost(&c, link_);
+	assert_int_equal(c.chosen, 0);
+	assert_true(other.held);
+	assert_int_equal(moves, 0);
+	link_->final = false;
+	link_->state = LP_LINK_STREAMING;
+	lp_canary_end(&c);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -274,6 +399,9 @@ int main(void)
 		TEST(canary__is_another_when_it_may_not_come_back),
 		TEST(canary__is_one_that_is_there),
 		TEST(canary__is_the_first_that_comes),
+		TEST(canary__is_another_when_it_stays_away),
+		TEST(canary__that_is_new_has_all_of_its_time),
+		TEST(canary__stays_when_it_failed_there),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

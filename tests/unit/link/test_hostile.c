@@ -42,6 +42,31 @@ static void link__refuses_what_instances_do_not_say(void **state)
 	}
 }
 
+/* People are shown what fails; an instance must not have their terminal to itself. */
+static void link__shows_only_so_many_failures(void **state)
+{
+	struct lp_msg msg = {.kind = LP_MSG_FAILED};
+	unsigned before;
+
+	(void)state;
+	msg.u.failed.stage = LP_WIRE_STAGE_LOOP;
+	start_streaming();
+	before = messages;
+	for (unsigned i = 0; i < 10000; i++)
+		fake_say(&msg);
+	assert_true(fake_is_open());
+	/* 50, and what time has forgiven meanwhile. */
+	assert_true(messages - before >= 50 && messages - before < 5000);
+	/* The answer to what was sent is always told. */
+	save("g", "new");
+	(void)expect(LP_MSG_CHANGE);
+	before = messages;
+	msg.u.failed.stage = LP_WIRE_STAGE_APPLY;
+	fake_say(&msg);
+	assert_int_equal(messages, before + 1);
+	assert_true(lp_link_is_idle(link_));
+}
+
 static void link__refuses_answers_to_nothing(void **state)
 {
 	struct lp_msg msg = {.kind = LP_MSG_FAILED};
@@ -134,6 +159,8 @@ static void link__shows_no_escapes_in_a_reason(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(link__shows_only_so_many_failures, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(link__refuses_what_instances_do_not_say, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(link__refuses_answers_to_nothing, set_up,

@@ -60,6 +60,39 @@ static void put__stores_what_it_was_given(void **state)
 	lp_index_destroy(ix);
 }
 
+static void append__is_like_put_in_order(void **state)
+{
+	static const char *const names[] = {"a", "ab", "b", "b.c", "bb"};
+	const struct lp_stat_sig sig = {.ino = 1, .size = 5};
+	const struct lp_entry e = entry(LP_KIND_FILE, "12345");
+	struct lp_index *ix = lp_index_create(), *other = lp_index_create();
+	struct lp_digest root, wanted;
+	struct lp_node *top = lp_index_get(ix, ""), *n;
+
+	(void)state;
+	for (size_t i = 0; i < LP_COUNT_OF(names); i++) {
+		n = lp_node_append(ix, top, names[i], strlen(names[i]), &e, &sig);
+		assert_non_null(n);
+		assert_ptr_equal(n, lp_index_get(ix, names[i]));
+		assert_memory_equal(lp_node_sig(n), &sig, sizeof(sig));
+		put(other, names[LP_COUNT_OF(names) - 1 - i], LP_KIND_FILE, "12345");
+		/* What is not behind all of them is refused. */
+		assert_null(lp_node_append(ix, top, names[i], strlen(names[i]), &e, &sig));
+		assert_null(lp_node_append(ix, top, "A", 1, &e, &sig));
+	}
+	root = lp_index_root(ix);
+	wanted = lp_index_root(other);
+	assert_true(lp_digest_equal(&root, &wanted));
+	assert_int_equal(lp_index_count(ix), LP_COUNT_OF(names));
+	assert_int_equal(lp_index_bytes(ix), 5 * LP_COUNT_OF(names));
+	/* Also while some are not in their place yet. */
+	put(ix, "aa", LP_KIND_FILE, "12345");
+	assert_non_null(lp_node_append(ix, top, "c", 1, &e, &sig));
+	assert_string_equal(lp_node_at(top, lp_node_count(top) - 1)->name, "c");
+	lp_index_destroy(ix);
+	lp_index_destroy(other);
+}
+
 static void lean_index__has_no_signatures(void **state)
 {
 	const struct lp_stat_sig sig = {.ino = 1, .size = 2}, unknown = {0};
@@ -437,6 +470,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(index__begins_empty),
 		cmocka_unit_test(put__stores_what_it_was_given),
+		cmocka_unit_test(append__is_like_put_in_order),
 		cmocka_unit_test(lean_index__has_no_signatures),
 		cmocka_unit_test(put__needs_a_parent),
 		cmocka_unit_test(get__tells_similar_names_apart),

@@ -48,6 +48,23 @@ static void watch__finds_directories_that_are_made_faster_than_watches(void **st
 	assert_int_equal(lp_watch_count(rig.watch), 1);
 }
 
+static void watch__leaves_the_working_directory_alone(void **state)
+{
+	struct stat before, after;
+
+	(void)state;
+	assert_int_equal(stat(".", &before), 0);
+	rig_mkdir(&rig, "a");
+	rig_mkdir(&rig, "a/b");
+	(void)rig_settle(&rig);
+	assert_int_equal(lp_watch_count(rig.watch), 3);
+	assert_int_equal(stat(".", &after), 0);
+	assert_int_equal(before.st_dev, after.st_dev);
+	assert_int_equal(before.st_ino, after.st_ino);
+	rig_write(&rig, "a/b/f", "seen");
+	assert_string_equal(rig_settle(&rig), "PUT a/b/f\n");
+}
+
 /* The watch is set while the directory has its first name; what follows knows the last one. */
 static void watch__follows_a_directory_that_moves_while_it_is_watched(void **state)
 {
@@ -256,6 +273,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			watch__follows_a_directory_that_moves_while_it_is_watched,
 			content_rig_set_up_scanned, content_rig_tear_down),
+		cmocka_unit_test_setup_teardown(watch__leaves_the_working_directory_alone,
+						content_rig_set_up_scanned, content_rig_tear_down),
 		cmocka_unit_test_setup_teardown(watch__takes_in_what_comes_from_outside,
 						content_rig_set_up_scanned, content_rig_tear_down),
 		cmocka_unit_test_setup_teardown(watch__sees_hard_links, content_rig_set_up_scanned,

@@ -22,6 +22,7 @@ static void restart__reads_only_what_changed(void **state)
 	scan_rig_make_many();
 	before = content_rig_bytes_read();
 	session_start(&s, true);
+	(void)lp_workspace_index(s.ws); /* reads what has rested before the scan */
 	first = content_rig_bytes_read() - before;
 	session_end(&s);
 	before = content_rig_bytes_read();
@@ -45,6 +46,30 @@ static void restart__reads_only_what_changed(void **state)
 	session_start(&s, true);
 	session_check(&s);
 	assert_int_equal(s.notices.len, 0);
+	session_end(&s);
+}
+
+/* Directories that are known are opened without another look. */
+static void restart__sees_what_became_of_directories(void **state)
+{
+	struct session s;
+
+	(void)state;
+	scan_rig_make_many();
+	session_start(&s, true);
+	session_end(&s);
+	rig_chmod(&rig, "d1", 0701);
+	rig_chmod(&rig, "d2/below", 0750);
+	rig_remove(&rig, "d3");
+	rig_write(&rig, "d3", "a file");
+	rig_remove(&rig, "d4/below");
+	session_start(&s, true);
+	session_check(&s);
+	assert_int_equal(lp_index_get(lp_workspace_index(s.ws), "d1")->e.mode, 0701);
+	assert_int_equal(lp_index_get(lp_workspace_index(s.ws), "d2/below")->e.mode, 0750);
+	assert_int_equal(lp_index_get(lp_workspace_index(s.ws), "d3")->e.kind, LP_KIND_FILE);
+	assert_null(lp_index_get(lp_workspace_index(s.ws), "d4/below"));
+	assert_non_null(lp_index_get(lp_workspace_index(s.ws), "d2/below/f1"));
 	session_end(&s);
 }
 
@@ -230,6 +255,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(restart__reads_only_what_changed, scan_rig_set_up,
 						scan_rig_tear_down),
+		cmocka_unit_test_setup_teardown(restart__sees_what_became_of_directories,
+						scan_rig_set_up, scan_rig_tear_down),
 		cmocka_unit_test_setup_teardown(restart__mends_damage, scan_rig_set_up,
 						scan_rig_tear_down),
 		cmocka_unit_test_setup_teardown(restart__does_without_a_state_directory,

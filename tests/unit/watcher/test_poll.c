@@ -253,10 +253,49 @@ static void rescan__slows_down(void **state)
 	(void)rig_settle(&rig);
 }
 
+static int has_no_watch(void *ctx, const char *path, int fd, struct lp_err *err)
+{
+	(void)ctx;
+	(void)path;
+	(void)fd;
+	return lp_err_say(err, ENOSPC, "there are no more watches");
+}
+
+/* Listing it takes more than one slice. */
+static void poll__finds_all_of_a_huge_directory(void **state)
+{
+	static const struct lp_workspace_ops unwatched = {.on_dir = has_no_watch};
+	const size_t many = 5000;
+	uint64_t deadline_us = lp_now_us() + RIG_DEADLINE_US;
+	struct lp_workspace *ws;
+	struct lp_err err = {0};
+	char path[32];
+
+	(void)state;
+	rig_mkdir(&rig, "d");
+	rig_write(&rig, "d/before", "");
+	assert_int_equal(lp_workspace_open(&ws, rig.loop, rig.dir, &unwatched, NULL, NULL), 0);
+	assert_int_equal(lp_workspace_scan(ws, &err), 0);
+	assert_int_equal(lp_workspace_files(ws), 1);
+	for (size_t i = 0; i < many; i++) {
+		(void)snprintf(path, sizeof(path), "d/f%zu", i);
+		rig_write(&rig, path, "");
+	}
+	rig_remove(&rig, "d/before");
+	while (lp_workspace_files(ws) != many || lp_index_get(ws->index, "d/before")) {
+		assert_true(lp_now_us() < deadline_us);
+		rig_run(&rig, 20);
+		lp_changeset_unref(lp_workspace_take(ws));
+	}
+	lp_workspace_close(ws);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(poll__looks_at_what_cannot_be_watched),
+		cmocka_unit_test_setup_teardown(poll__finds_all_of_a_huge_directory,
+						content_rig_set_up, content_rig_tear_down),
 		cmocka_unit_test_setup_teardown(root__may_go_and_come_back,
 						content_rig_set_up_scanned, content_rig_tear_down),
 		cmocka_unit_test_setup_teardown(root__may_go_while_it_is_empty,

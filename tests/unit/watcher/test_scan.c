@@ -3,6 +3,7 @@
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
 #include "tests/unit/watcher/scan_rig.h"
+#include "watcher/settle.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -352,6 +353,59 @@ static void take__keeps_up_with_a_large_log(void **state)
 	}
 }
 
+/* However much a log has grown by, one turn reads a bounded part of it, and all of it gets there.
+ * Only when this process itself did not run for so long that its writer seemed to rest, the whole
+ * is taken. */
+static void take__takes_a_log_that_grew_by_much_in_parts(void **state)
+{
+	const size_t part = (size_t)4 * 1024 * 1024, len = 3 * part + 1;
+	LP_AUTO_FREE uint8_t *bytes = content_rig_bytes(len, 7);
+	uint64_t deadline_us = lp_now_us() + RIG_DEADLINE_US, size = LARGE;
+	uint64_t before_us, now_us;
+	LP_AUTO_CLOSE int fd = -1;
+	unsigned n_taken = 0;
+	bool late = false;
+
+	(void)state;
+	scan_rig_write("large", LARGE, 1);
+	rig_scan(&rig);
+	fd = rig_open_file(&rig, "large", O_WRONLY | O_APPEND);
+	before_us = lp_now_us();
+	assert_int_equal(lp_write_all(fd, bytes, len), 0);
+	while (size < LARGE + len) {
+		struct lp_changeset *cs;
+
+		now_us = lp_now_us();
+		lp_watch_drain(rig.watch);
+		cs = lp_workspace_take(rig.ws);
+		late |= lp_now_us() - before_us >= LP_HELD_REST_US;
+		before_us = now_us;
+		if (cs) {
+			assert_string_equal(cs->ops[0].path, "large");
+			assert_true(cs->ops[0].e.size > size);
+			assert_true(late || cs->ops[0].e.size - size <= part);
+			assert_int_equal(cs->ops[0].chunks->bytes, cs->ops[0].e.size);
+			size = cs->ops[0].e.size;
+			n_taken++;
+		}
+		lp_changeset_unref(cs);
+		assert_true(lp_now_us() < deadline_us);
+		rig_run(&rig, 10);
+	}
+	assert_true(late || n_taken == 4);
+	lp_auto_close(&fd);
+	(void)rig_settle(&rig);
+	{
+		struct session s;
+
+		session_start(&s, false);
+		assert_true(lp_digest_equal(
+			&lp_index_get(lp_workspace_index(s.ws), "large")->e.digest,
+			&lp_index_get(lp_workspace_index(rig.ws), "large")->e.digest));
+		session_end(&s);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -369,6 +423,8 @@ int main(void)
 						scan_rig_tear_down),
 		cmocka_unit_test_setup_teardown(take__keeps_up_with_a_large_log, scan_rig_set_up,
 						scan_rig_tear_down),
+		cmocka_unit_test_setup_teardown(take__takes_a_log_that_grew_by_much_in_parts,
+						scan_rig_set_up, scan_rig_tear_down),
 		cmocka_unit_test_setup_teardown(take__starts_over_when_a_large_file_changes,
 						scan_rig_set_up, scan_rig_tear_down),
 	};

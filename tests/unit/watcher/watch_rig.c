@@ -117,11 +117,12 @@ static void add_item(const char *path, const struct lp_entry *e)
 void rig_scan(struct rig *r)
 {
 	struct lp_err err = {0};
-	struct lp_node *top = lp_index_get(lp_workspace_index(r->ws), "");
 	char path[LP_PATH_MAX_BYTES + 1];
+	struct lp_node *top;
 
 	if (lp_workspace_scan(r->ws, &err) < 0)
 		fail_msg("%s", err.msg);
+	top = lp_index_get(lp_workspace_index(r->ws), "");
 	for (struct lp_node *n = lp_node_next(top, top); n; n = lp_node_next(top, n)) {
 		struct lp_entry e = lp_node_entry(n);
 
