@@ -49,7 +49,7 @@ static int put_dir(struct lp_tree *t, struct lp_staged *s, struct lp_err *err)
 	if (r == -EEXIST && fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		r = -errno;
 	if (r != -EEXIST)
-		return lp_err_set(err, -r, "%s: cannot make the directory", s->path);
+		return lp_step_cannot(err, r, s->path, "cannot make the directory");
 	if (!S_ISDIR(st.st_mode))
 		return in_the_way(err, s);
 	/* The app made it meanwhile: what is staged goes there one by one. */
@@ -139,24 +139,6 @@ static int place_file(struct lp_tree *t, struct lp_staged *s)
 	return r;
 }
 
-/* With the way out, where it is not plain to see. */
-static int cannot_put(struct lp_err *err, const char *path, int r)
-{
-	if (r == -EXDEV || r == -EBUSY)
-		return lp_err_set(
-			err, -r,
-			"%s: cannot be put: another file system is mounted at it or above "
-			"it; unmount that, or ignore the path",
-			path);
-	if (r == -EPERM)
-		return lp_err_set(
-			err, EPERM,
-			"%s: cannot be put: what is there is immutable (see lsattr), or in "
-			"a sticky directory of another user",
-			path);
-	return lp_err_set(err, -r, "%s: cannot be put", path);
-}
-
 /* A large file may be the base of a patch, and then its signature says that it is still itself. */
 static void look_again(struct lp_tree *t, struct lp_staged *s)
 {
@@ -183,7 +165,7 @@ static int put_file(struct lp_tree *t, struct lp_staged *s, struct lp_err *err)
 				  "in the way; remove it or ignore the file",
 				  s->path);
 	if (r < 0)
-		return cannot_put(err, s->path, r);
+		return lp_step_cannot(err, r, s->path, "cannot be put");
 	t->undo_bytes += n && n->e.kind == LP_KIND_FILE ? n->e.size : 0;
 	s->sig = 0;
 	look_again(t, s);
@@ -225,7 +207,7 @@ static int keep(struct lp_tree *t, struct lp_staged *s, struct lp_err *err)
 	r = lp_step_mode(t, s->path, S_IFREG, s->e.mode);
 	if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP)
 		r = -ESTALE;
-	return r < 0 ? lp_err_set(err, -r, "%s: cannot set the mode", s->path) : 0;
+	return r < 0 ? lp_step_cannot(err, r, s->path, "cannot set the mode") : 0;
 }
 
 /* An entry can only be put into a directory that came from the workspace, too. */
@@ -241,11 +223,12 @@ static bool has_parent(struct lp_tree *t, const char *path)
  * does not. */
 static bool is_change(const struct lp_tree *t, const struct lp_staged *s)
 {
-	const struct lp_node *n = lp_index_get(t->index, s->path);
+	const struct lp_node *n;
 
-	if (s->e.kind == LP_KIND_DIR)
-		return false;
-	return s->op == LP_OP_PUT || (n && n->e.mode != s->e.mode);
+	if (s->e.kind == LP_KIND_DIR || s->op == LP_OP_PUT)
+		return s->e.kind != LP_KIND_DIR;
+	n = lp_index_get(t->index, s->path);
+	return n && n->e.mode != s->e.mode;
 }
 
 /* Adds what an operation did to what the log will say. */

@@ -5,10 +5,9 @@
 #include "common/base/lp_clock.h"
 #include "common/base/lp_log.h"
 #include "common/base/lp_mem.h"
+#include "common/base/lp_thread.h"
 
-#include <inttypes.h>
 #include <malloc.h>
-#include <signal.h>
 
 #define LARGE_PATHS 1000
 
@@ -20,9 +19,8 @@
 #define TIDY_AFTER_US 8000u
 #define UNTIDY_MAX    16
 
-/* What could not be put back is tried again after that, then each time after twice as long. */
-#define OWED_FIRST_US ((uint64_t)1000000)
-#define OWED_MAX_US   ((uint64_t)60000000)
+/* What could not be done is tried again each time after twice as long, up to that. */
+#define OWED_MAX_US ((uint64_t)60000000)
 
 /* A job, or a rollback; without one a connection comes or goes. Both are owned. */
 struct queued {
@@ -130,32 +128,34 @@ static void post(struct lp_apply *a, struct outcome *o)
 	lp_loop_post(a->loop, &o->post);
 }
 
-/* Says it in the log when the tree begins to owe, and when that is over. */
-static void note_owed(struct lp_apply *a)
+/* Gives up what is kept of earlier changesets, when one failed for want of room. */
+static void give_room(struct lp_apply *a)
 {
-	struct lp_err why = {0};
-	bool owes = lp_tree_owes(a->tree, &why);
+	if (!a->wants_room)
+		return;
+	lp_tree_give_room(a->tree);
+	a->wants_room = false;
+	publish_state(a);
+}
 
-	if (owes && !a->owes) {
-		lp_log(LP_ERROR, "apply", "%s", why.msg);
-		a->owed_wait_us = OWED_FIRST_US;
-	} else if (!owes && a->owes) {
-		lp_log(LP_INFO, "apply", "what could not be put back is as it was again");
-	}
-	a->owes = owes;
+/* Whether something is to be tried again from time to time. */
+static bool has_to_try(const struct lp_apply *a)
+{
+	return a->owes || a->is_old;
 }
 
 static void tidy(struct lp_apply *a)
 {
-	bool owed = a->owes;
+	bool tried = has_to_try(a);
 
+	give_room(a);
 	lp_tree_tidy(a->tree);
 	a->untidy = 0;
-	note_owed(a);
-	if (a->owes)
+	lp_apply_note_state(a);
+	if (has_to_try(a))
 		a->owed_wait_us =
 			a->owed_wait_us < OWED_MAX_US / 2 ? a->owed_wait_us * 2 : OWED_MAX_US;
-	else if (owed)
+	else if (tried)
 		publish_state(a);
 }
 
@@ -176,7 +176,7 @@ static void roll_back(struct lp_apply *a, struct queued *q)
 	o->rollback = q->rollback;
 	free(q);
 	lp_apply_run_rollback(a, o->rollback);
-	note_owed(a);
+	lp_apply_note_state(a);
 	publish_state(a);
 	post(a, o);
 }
@@ -202,7 +202,7 @@ static void process(struct lp_apply *a, struct queued *q)
 		o->consumed = q->job->bytes.len;
 		o->content = q->job->msg.kind != LP_MSG_LIST && q->job->msg.kind != LP_MSG_VERIFY;
 		lp_apply_run(a, o, &q->job->msg);
-		note_owed(a);
+		lp_apply_note_state(a);
 		/* Between the messages of a changeset the index stays as it is. */
 		may_change = o->has_applied || o->n_replies > 0;
 	}
@@ -219,7 +219,7 @@ static void process(struct lp_apply *a, struct queued *q)
 static void let_go(struct lp_apply *a)
 {
 	a->busy = false;
-	a->tidy_us = lp_now_us() + (a->owes ? a->owed_wait_us : TIDY_AFTER_US);
+	a->tidy_us = lp_now_us() + (a->owes || a->untidy == 0 ? a->owed_wait_us : TIDY_AFTER_US);
 }
 
 /* A turn of what a VERIFY asked for, while no changeset is open. */
@@ -248,7 +248,7 @@ static void await(struct lp_apply *a)
 	const struct timespec until = {.tv_sec = (time_t)(a->tidy_us / 1000000),
 				       .tv_nsec = (long)(a->tidy_us % 1000000) * 1000};
 
-	if (a->busy || (a->untidy == 0 && !a->owes)) {
+	if (a->busy || (a->untidy == 0 && !has_to_try(a))) {
 		a->sleeps = true;
 		(void)pthread_cond_wait(&a->wake, &a->lock);
 		a->sleeps = false;
@@ -295,42 +295,13 @@ static void *run(void *arg)
 	struct queued *q;
 
 	while (next(a, &q)) {
+		give_room(a);
 		if (q)
 			process(a, q);
 		if (may_verify(a))
 			verify(a);
 	}
 	return NULL;
-}
-
-static int start_thread(struct lp_apply *a)
-{
-	sigset_t all, before;
-	int r;
-
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_BLOCK, &all, &before);
-	r = pthread_create(&a->thread, NULL, run, a);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -r;
-}
-
-/* Says what of the state that an earlier run left could not be read. */
-static void note_damage(const struct lp_tree *t)
-{
-	uint64_t unread = lp_tree_unread(t);
-
-	if (lp_tree_has_damage(t))
-		lp_log(LP_ERROR, "apply",
-		       "a changeset was not finished and its journal is damaged: what it replaced "
-		       "is kept in " LP_STATE_DIR "/damaged; the next owner sees what differs");
-	if (unread > 0)
-		lp_log(LP_WARN, "apply",
-		       "the last %" PRIu64 " bytes of " LP_STATE_DIR
-		       "/owned cannot be read (damaged, or cut off by a crash): what only they "
-		       "name counts as the app's and stays; the next owner takes over what its "
-		       "workspace has, what it deleted meanwhile is to be removed by hand",
-		       unread);
 }
 
 int lp_apply_create(struct lp_apply **out, struct lp_loop *loop, const char *tree_path,
@@ -344,7 +315,7 @@ int lp_apply_create(struct lp_apply **out, struct lp_loop *loop, const char *tre
 		free(a);
 		return r;
 	}
-	note_damage(a->tree);
+	lp_apply_note_damage(a->tree);
 	(void)mallopt(M_MMAP_THRESHOLD, KEEP_BYTES);
 	(void)mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
 	a->loop = loop;
@@ -355,10 +326,10 @@ int lp_apply_create(struct lp_apply **out, struct lp_loop *loop, const char *tre
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&a->wake, &attr);
 	(void)pthread_condattr_destroy(&attr);
-	note_owed(a);
+	lp_apply_note_state(a);
 	publish_state(a);
 	a->busy = true; /* until the thread begins to wait */
-	r = start_thread(a);
+	r = lp_thread_start(&a->thread, run, a);
 	if (r < 0) {
 		lp_tree_close(a->tree);
 		free(a);
@@ -436,8 +407,9 @@ static bool take_tree(struct lp_apply *a, const struct lp_job *job)
 	bool is_free;
 
 	(void)pthread_mutex_lock(&a->lock);
-	is_free = !a->busy && !a->first && !a->stop && !a->open && !a->owes &&
-		  a->untidy + 1 < UNTIDY_MAX && !lp_apply_replaces_dir(a, job);
+	is_free = !a->busy && !a->first && !a->stop && !a->open && !a->wants_room &&
+		  a->untidy + 1 < UNTIDY_MAX && lp_tree_is_at_hand(a->tree) && !a->owes &&
+		  !lp_apply_replaces_dir(a, job);
 	a->busy = a->busy || is_free;
 	(void)pthread_mutex_unlock(&a->lock);
 	return is_free;

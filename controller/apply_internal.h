@@ -37,7 +37,9 @@ struct lp_apply {
 	struct lp_err failure;
 	unsigned n_verifies;   /* that are to be answered */
 	bool owes;             /* something could not be put back */
-	uint64_t owed_wait_us; /* until that is tried again */
+	bool is_old;           /* the log could not be written anew */
+	bool wants_room;       /* the disk is full; only the thread gives up what is kept */
+	uint64_t owed_wait_us; /* until what cannot be done now is tried again */
 	unsigned untidy;       /* how many changesets since lp_tree_tidy */
 };
 
@@ -54,6 +56,7 @@ struct outcome {
 	struct lp_buf *replies;
 	size_t n_replies;
 	size_t cap_replies;
+	size_t reply_bytes;
 	struct lp_applied applied;
 	bool has_applied;
 	struct lp_rollback *rollback; /* owned; NULL: it was a message */
@@ -70,6 +73,12 @@ void lp_apply_run(struct lp_apply *a, struct outcome *o, const struct lp_msg *ms
 void lp_apply_run_lost(struct lp_apply *a);
 bool lp_apply_run_verify(struct lp_apply *a, struct outcome *o);
 void lp_apply_run_rollback(struct lp_apply *a, struct lp_rollback *what);
+
+/* apply_note.c: says in the log what is wrong with the tree, when that begins and when it is over.
+ * damage: what an earlier run left that could not be read. state: what the tree owes, has to do
+ * later, or left to the app; after whatever may change that. */
+void lp_apply_note_damage(const struct lp_tree *t);
+void lp_apply_note_state(struct lp_apply *a);
 
 /* apply.c: whether it is to give up what was begun for a connection, because the thread ends or
  * because that one was replaced. */

@@ -11,17 +11,25 @@
 /* So long a changeset waits for a VERIFY that is under way. */
 #define VERIFY_TURN_US 5000u
 
+/* What a session may leave unread; an answer beyond that would end it anyway. */
+#define REPLIES_MAX_BYTES ((size_t)64 * 1024 * 1024)
+
 #define SMALL_BYTES ((size_t)64 * 1024)
 #define SMALL_OPS   8
 
 static void reply(struct outcome *o, const struct lp_msg *msg)
 {
-	lp_grow(&o->replies, &o->cap_replies, o->n_replies + 1, sizeof(*o->replies));
-	o->replies[o->n_replies] = (struct lp_buf){0};
-	if (lp_msg_encode(msg, &o->replies[o->n_replies]) == 0) {
-		o->n_replies++;
+	struct lp_buf bytes = {0};
+
+	if (o->is_mute)
+		return;
+	if (lp_msg_encode(msg, &bytes) == 0 && bytes.len <= REPLIES_MAX_BYTES - o->reply_bytes) {
+		lp_grow(&o->replies, &o->cap_replies, o->n_replies + 1, sizeof(*o->replies));
+		o->replies[o->n_replies++] = bytes;
+		o->reply_bytes += bytes.len;
 		return;
 	}
+	lp_buf_finish(&bytes);
 	lp_log(LP_ERROR, "apply", "a %s message does not fit", lp_msg_name(msg->kind));
 	o->is_mute = true;
 }
@@ -60,20 +68,26 @@ static void emit_listing(void *ctx, const struct lp_wire_entry *entries, size_t 
 
 static void do_list(struct lp_apply *a, struct outcome *o, const struct lp_msg_list *list)
 {
+	size_t foreign_bytes = LP_LIST_FOREIGN_BYTES;
+	bool is_told = false;
+
 	a->deaf = a->behind = false;
-	for (size_t i = 0; i < list->n_paths && !lp_apply_is_over(a, o->epoch); i++) {
+	for (size_t i = 0; i < list->n_paths && !o->is_mute && !lp_apply_is_over(a, o->epoch);
+	     i++) {
 		struct lister l = {o, &list->paths[i], i + 1 == list->n_paths};
 		LP_AUTO_FREE char *path =
 			lp_xstrndup((const char *)list->paths[i].p, list->paths[i].len);
 		struct lp_err err = {0};
 		int r;
 
-		r = lp_tree_list(a->tree, path, emit_listing, &l, &err);
-		if (r > 0)
+		r = lp_tree_list(a->tree, path, &foreign_bytes, emit_listing, &l, &err);
+		if (r > 0 && !is_told)
 			lp_log(LP_WARN, "apply",
-			       "'%s' holds very many files that no workspace sent; not all of them "
-			       "are compared: ignore the directory if the app makes them",
+			       "'%s', or what was listed before it, holds very many files that no "
+			       "workspace sent; not all of them are compared: ignore the directory "
+			       "if the app makes them",
 			       path);
+		is_told = is_told || r > 0;
 		if (r >= 0)
 			continue;
 		/* What cannot be read is compared as empty; putting something there will fail with
@@ -99,8 +113,9 @@ static void do_commit(struct lp_apply *a, struct outcome *o, const struct lp_msg
 		lp_tree_drop(a->tree);
 	a->open = false;
 	if (a->failed) {
+		/* What is kept may be much to remove, and this may be the loop's thread. */
 		if (a->failure.code == ENOSPC || a->failure.code == EDQUOT)
-			lp_tree_give_room(a->tree);
+			a->wants_room = true;
 		reply_failed(a, o, change->revision);
 		return;
 	}

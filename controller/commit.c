@@ -23,7 +23,7 @@ static bool is_in_the_way(int r)
 static bool is_of_one_path(int r)
 {
 	return r == -EACCES || r == -EPERM || r == -EBUSY || r == -ETXTBSY || r == -ENAMETOOLONG ||
-	       r == -EXDEV || r == -EMLINK;
+	       r == -EXDEV || r == -EMLINK || r == -EROFS || r == -EAGAIN;
 }
 
 /* Does one operation. One that cannot be done alone, for what the app has there or, after a commit
@@ -95,7 +95,7 @@ static int set_dir_modes(struct lp_tree *t, struct lp_err *err)
 			continue;
 		r = lp_step_mode(t, s->path, S_IFDIR, s->e.mode);
 		if (r < 0)
-			return lp_err_set(err, -r, "%s: cannot set the mode", s->path);
+			return lp_step_cannot(err, r, s->path, "cannot set the mode");
 	}
 	return 0;
 }

@@ -1,9 +1,26 @@
 /* controller/commit.h: how a staged changeset gets into the tree, and out of it again: the steps on
- * disk, the index beside them, the journal, and what is kept for taking back. */
+ * disk, the index beside them, the log, the journal, and what is kept for taking back. */
 #ifndef LP_CONTROLLER_COMMIT_H
 #define LP_CONTROLLER_COMMIT_H
 
 #include "controller/tree_internal.h"
+
+/* owned.c: the log of what the workspace owns. lock: for this process. read: fills the index and
+ * the id of the last commit; check: compares it with the files and writes the log anew, or
+ * goes on with the one that is there (lp_tree_log_is_old). reread: anew, when it may be otherwise
+ * than the index; as_it_is: the log is left alone, because what is missing belongs to the workspace
+ * all the same; after an error the index is as before. append: adds a batch of n_rows, wholly or
+ * not at all. make_room: writes it anew when nothing can be added any more. tidy: does so when most
+ * of it has been overtaken. */
+int lp_owned_lock(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
+int lp_owned_read(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
+int lp_owned_check(struct lp_tree *t, bool as_it_is, struct lp_err *err) LP_MUST_USE;
+int lp_owned_reread(struct lp_tree *t, bool as_it_is, struct lp_err *err) LP_MUST_USE;
+void lp_owned_forget(struct lp_tree *t);
+int lp_owned_make_room(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
+int lp_owned_append(struct lp_tree *t, const struct lp_buf *batch, uint64_t n_rows,
+		    struct lp_err *err) LP_MUST_USE;
+void lp_owned_tidy(struct lp_tree *t);
 
 /* patch_apply.c. apply: writes a patch into its file, what was there
  * goes to the staging area first. revert: writes that back, when the file is still the one that was
@@ -22,6 +39,8 @@ int lp_step_rename(int from_fd, const char *from, int to_fd, const char *to, uns
 /* Sets the permission bits of what is at `path` and must be of that type; crosses no link. Returns
  * 0 or -errno (-ESTALE: it is of another type). */
 int lp_step_mode(struct lp_tree *t, const char *path, mode_t type, mode_t mode);
+/* Says that `what` cannot be done at a path, with the way out where it is not plain to see. */
+int lp_step_cannot(struct lp_err *err, int r, const char *path, const char *what);
 /* What says that nothing of ours is at a path: the app removed it or put something else there. */
 bool lp_step_is_not_ours(int r);
 
@@ -74,18 +93,17 @@ void lp_journal_free(struct lp_journal *j);
 int lp_journal_recover(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
 
 /* undo.c: takes back on disk what was done of operations; what they replaced is in stage_fd. What
- * the app has put there meanwhile stays. Whatever fails, all the others are taken back; returns 0,
- * or the first -errno with the path: then it has to be done again, and stage_fd has what that
- * needs. op: of one. rename_back: one thing, from a name below the staging area to a path;
- * renameat2's flags; make: the directories above it, when they are missing; 0 or -errno. */
+ * the app has put there meanwhile stays (lp_tree_left). Whatever fails, all the others are taken
+ * back; returns 0, or the first -errno with the path: then it has to be done again, and stage_fd
+ * has what that needs. op: of one. rename_back: one thing, from a name below the staging area to a
+ * path; renameat2's flags; make: the directories above it, when they are missing; 0 or -errno. */
 int lp_stage_rename_back(struct lp_tree *t, const char *from, const char *path, unsigned flags,
 			 bool make);
-int lp_undo_all(struct lp_tree *t, const struct lp_staged *ops, size_t n,
-		struct lp_err *err) LP_MUST_USE;
+int lp_undo_all(struct lp_tree *t, struct lp_staged *ops, size_t n, struct lp_err *err) LP_MUST_USE;
 /* Then, when the index is as it was: what is otherwise at the paths of operations, because the app
  * changed it since, the index learns. */
 void lp_undo_look(struct lp_tree *t, const struct lp_staged *ops, size_t n);
-int lp_undo_op(struct lp_tree *t, const struct lp_staged *ops, size_t number,
+int lp_undo_op(struct lp_tree *t, struct lp_staged *ops, size_t number,
 	       struct lp_err *err) LP_MUST_USE;
 
 /* undo_owed.c: what could not be put back. begin: from now on nothing else is applied; ops are

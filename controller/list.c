@@ -14,7 +14,8 @@
 
 /* What no workspace sent is only listed so that equal content need not be sent, and for what it is
  * in the way of. An app that makes more than that in one directory must not fill the memory. */
-#define FOREIGN_MAX 65536
+#define FOREIGN_MAX   65536
+#define FOREIGN_BYTES 48 /* of one, about, without its name */
 
 struct listing {
 	struct lp_tree *tree;
@@ -22,7 +23,9 @@ struct listing {
 	struct lp_wire_entry entries[ENTRIES_PER_CALL];
 	char *names[ENTRIES_PER_CALL]; /* owned */
 	size_t n;
+	size_t *foreign_bytes;
 	size_t foreign;
+	bool is_cut; /* there were more */
 	void (*emit)(void *ctx, const struct lp_wire_entry *entries, size_t n, bool more);
 	void *ctx;
 };
@@ -85,6 +88,20 @@ static void add(struct listing *l, const char *name, const struct lp_entry *e, b
 		flush(l, true);
 }
 
+/* Whether another entry that no workspace sent may be told. */
+static bool may_tell(struct listing *l, const char *name)
+{
+	size_t bytes = FOREIGN_BYTES + strlen(name);
+
+	if (l->foreign == FOREIGN_MAX || bytes > *l->foreign_bytes) {
+		l->is_cut = true;
+		return false;
+	}
+	l->foreign++;
+	*l->foreign_bytes -= bytes;
+	return true;
+}
+
 static void add_entry(struct listing *l, struct lp_node *node, int dir_fd, const char *name)
 {
 	struct lp_node *child = node ? lp_node_child(node, name) : NULL;
@@ -102,7 +119,7 @@ static void add_entry(struct listing *l, struct lp_node *node, int dir_fd, const
 		child->mark |= LP_MARK_SEEN;
 		e = lp_node_entry(child);
 		add(l, name, &e, true);
-	} else if (++l->foreign <= FOREIGN_MAX && look(l, dir_fd, name, &e) == 0) {
+	} else if (may_tell(l, name) && look(l, dir_fd, name, &e) == 0) {
 		add(l, name, &e, false);
 	}
 }
@@ -120,7 +137,7 @@ static void drop_missing(struct lp_tree *t, struct lp_node *node, bool keep)
 	}
 }
 
-int lp_tree_list(struct lp_tree *t, const char *path,
+int lp_tree_list(struct lp_tree *t, const char *path, size_t *foreign_bytes,
 		 void (*emit)(void *ctx, const struct lp_wire_entry *entries, size_t n, bool more),
 		 void *ctx, struct lp_err *err)
 {
@@ -134,6 +151,7 @@ int lp_tree_list(struct lp_tree *t, const char *path,
 	node = lp_index_get(t->index, path);
 	l->tree = t;
 	l->path = path;
+	l->foreign_bytes = foreign_bytes;
 	l->emit = emit;
 	l->ctx = ctx;
 	fd = lp_open_beneath(t->root_fd, path[0] ? path : ".", O_RDONLY | O_DIRECTORY, 0);
@@ -153,5 +171,5 @@ int lp_tree_list(struct lp_tree *t, const char *path,
 	flush(l, false);
 	if (dir)
 		(void)closedir(dir);
-	return l->foreign > FOREIGN_MAX;
+	return l->is_cut;
 }

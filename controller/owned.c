@@ -1,7 +1,8 @@
 /* controller/owned.c: the log of what in the tree came from the workspace, so that a controller
  * that starts again knows what to compare and what it may delete. A batch of rows is appended by
  * every commit and makes it count. At every start the entries are checked against the files, by
- * their signatures where there are any, and the log is written anew.
+ * their signatures where there are any, and the log is written anew; where it cannot be, because
+ * the disk is full, the one that is there goes on, and is written anew later.
  *
  * Nothing is synced to the disk: a crash of the controller loses nothing of what was written, and
  * after one of the system (another boot) all files are read again. */
@@ -162,31 +163,32 @@ static uint64_t current_sig(struct lp_tree *t, const char *path, const struct lp
 		       : 0;
 }
 
-/* A batch being filled and written. fd -1: it is not, the index is only looked at. */
+/* A batch being filled and written. fd -1: it is not, the index is only looked at; so is what
+ * follows the first error of writing. */
 struct writer {
 	struct lp_tree *t;
 	int fd;
+	int error; /* of that */
 	struct lp_buf buf;
 	uint64_t n_rows; /* of the batch */
 	uint64_t rows;   /* of all before */
 	size_t written;
 };
 
-static int flush(struct writer *w)
+static void flush(struct writer *w)
 {
 	const struct lp_batch batch = {.id = w->t->commit_id,
 				       .revision = w->t->revision,
 				       .boot = lp_sig_boot(),
 				       .n_rows = w->n_rows};
-	int r;
 
 	lp_rows_end(&w->buf, 0, &batch);
-	r = w->fd < 0 ? 0 : lp_write_all(w->fd, w->buf.data, w->buf.len);
+	if (w->fd >= 0 && w->error == 0)
+		w->error = lp_write_all(w->fd, w->buf.data, w->buf.len);
 	w->written += w->buf.len;
 	w->buf.len = 0;
 	w->rows += w->n_rows;
 	w->n_rows = 0;
-	return r;
 }
 
 static int write_node(struct writer *w, const struct lp_node *n, const char *path, uint64_t sig)
@@ -196,8 +198,8 @@ static int write_node(struct writer *w, const struct lp_node *n, const char *pat
 	int r = 0;
 
 	if (w->n_rows == ROWS_PER_BATCH)
-		r = flush(w);
-	if (r == 0 && w->buf.len == 0) {
+		flush(w);
+	if (w->buf.len == 0) {
 		ssize_t begin = lp_rows_begin(&w->buf);
 
 		r = begin < 0 ? (int)begin : 0;
@@ -208,7 +210,8 @@ static int write_node(struct writer *w, const struct lp_node *n, const char *pat
 	return r;
 }
 
-/* Writes all that the index holds; with o what the files are is looked at first. */
+/* Writes all that the index holds; with o what the files are is looked at first, also when nothing
+ * can be written. Returns 0 or -errno when memory ran out. */
 static int write_index(struct writer *w, struct opening *o)
 {
 	struct lp_index *ix = w->t->index;
@@ -216,7 +219,7 @@ static int write_index(struct writer *w, struct opening *o)
 	char path[LP_PATH_MAX_BYTES + 1];
 	int r = 0;
 
-	for (n = lp_node_next(root, root); n && r == 0; n = next) {
+	for (n = lp_node_next(root, root); n && r == 0 && (o || w->error == 0); n = next) {
 		uint64_t sig = 0;
 
 		if (lp_node_path(n, path, sizeof(path)) < 0 || (o && !check(o, path, &n, &sig))) {
@@ -236,7 +239,9 @@ static int write_index(struct writer *w, struct opening *o)
 
 		r = begin < 0 ? (int)begin : 0;
 	}
-	return r < 0 ? r : flush(w);
+	if (r == 0)
+		flush(w);
+	return r;
 }
 
 /* Writes the log anew, with what the index holds now, and goes on with it. */
@@ -246,10 +251,12 @@ static int rewrite(struct lp_tree *t, struct opening *o)
 				      O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW |
 					      O_NONBLOCK | O_CLOEXEC,
 				      0600);
-	struct writer w = {.t = t, .fd = fd};
-	int r = fd < 0 ? -errno : write_index(&w, o);
+	struct writer w = {.t = t, .fd = fd, .error = fd < 0 ? -errno : 0};
+	int r = write_index(&w, o);
 
 	lp_buf_finish(&w.buf);
+	if (r == 0)
+		r = w.error;
 	if (r == 0 && renameat(t->state_fd, LOG_NEW_NAME, t->state_fd, LOG_NAME) < 0)
 		r = -errno;
 	if (r < 0) {
@@ -262,7 +269,31 @@ static int rewrite(struct lp_tree *t, struct opening *o)
 	t->log_bytes = w.written;
 	t->log_rows = w.rows;
 	t->log_torn = false;
+	t->log_error = 0;
 	return 0;
+}
+
+/* The log that was read goes on, without what could not be read of it, which would hide all that
+ * follows. Without one nothing can be applied until it can be written. */
+static void go_on(struct lp_tree *t, int why)
+{
+	const int flags = O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+	LP_AUTO_CLOSE int fd = openat(t->state_fd, LOG_NAME, flags, 0600);
+	struct stat st;
+
+	t->log_error = why;
+	t->log_torn = true;
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    (uint64_t)st.st_size < t->log_unread)
+		return;
+	st.st_size -= (off_t)t->log_unread;
+	if (t->log_unread > 0 && ftruncate(fd, st.st_size) < 0)
+		return;
+	lp_auto_close(&t->log_fd);
+	t->log_fd = lp_take_fd(&fd);
+	t->log_bytes = (size_t)st.st_size;
+	t->log_rows = 0;
+	t->log_torn = false;
 }
 
 int lp_owned_append(struct lp_tree *t, const struct lp_buf *batch, uint64_t n_rows,
@@ -291,6 +322,8 @@ void lp_owned_tidy(struct lp_tree *t)
 {
 	const uint64_t count = lp_index_count(t->index);
 
+	if (t->log_error < 0 && rewrite(t, NULL) < 0)
+		return;
 	/* As many rows were added since the last time as there are to look at now, so that it costs
 	 * no more than the changes themselves. */
 	if (t->log_rows <= 2 * count + ROWS_SLACK)
@@ -361,7 +394,29 @@ int lp_owned_check(struct lp_tree *t, bool as_it_is, struct lp_err *err)
 	int r = as_it_is ? look_only(t, t->opening) : rewrite(t, t->opening);
 
 	lp_owned_forget(t);
-	return r < 0 ? lp_err_set(err, -r, "%s/%s: cannot be written", LP_STATE_DIR, LOG_NAME) : 0;
+	if (as_it_is || r == -ENOMEM)
+		return r < 0 ? lp_err_set(err, -r, "%s/%s: cannot be read", LP_STATE_DIR, LOG_NAME)
+			     : 0;
+	/* The index is as it should be all the same. */
+	if (r < 0)
+		go_on(t, r);
+	return 0;
+}
+
+bool lp_tree_log_is_old(const struct lp_tree *t, struct lp_err *why)
+{
+	if (t->log_error < 0 && why)
+		(void)lp_err_set(why, -t->log_error,
+				 "%s/%s cannot be written anew; the one that is there goes on, and "
+				 "it is tried again and again: make room, or the state directory "
+				 "writable",
+				 LP_STATE_DIR, LOG_NAME);
+	return t->log_error < 0;
+}
+
+bool lp_tree_is_at_hand(const struct lp_tree *t)
+{
+	return !t->owed && !t->log_torn && t->log_bytes <= LOG_MAX_BYTES / 2;
 }
 
 int lp_owned_reread(struct lp_tree *t, bool as_it_is, struct lp_err *err)

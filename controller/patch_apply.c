@@ -5,6 +5,7 @@
 
 #include "common/base/lp_fs.h"
 #include "common/base/lp_mem.h"
+#include "sync/stat_sig.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -93,11 +94,6 @@ struct old_head {
 	uint32_t unused;
 };
 
-static int64_t mtime_of(const struct stat *st)
-{
-	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
-}
-
 /* How much of a place the old file had. */
 static uint64_t old_len(const struct lp_range *place, uint64_t old_bytes)
 {
@@ -158,9 +154,11 @@ static int note_done(int old_fd, const struct stat *st)
 {
 	struct old_head head;
 	int r = lp_read_at(old_fd, 0, &head, sizeof(head));
+	struct lp_stat_sig seen;
 
-	head.seen_bytes = (uint64_t)st->st_size;
-	head.seen_mtime_ns = mtime_of(st);
+	lp_stat_sig_of(st, &seen);
+	head.seen_bytes = seen.size;
+	head.seen_mtime_ns = seen.mtime_ns;
 	return r < 0 ? r : note_state(&head, old_fd, OLD_DONE);
 }
 
@@ -201,14 +199,16 @@ int lp_patch_apply(struct lp_tree *t, struct lp_staged *s, struct lp_err *err)
  */
 static int is_patched(const struct old_head *head, int fd)
 {
+	struct lp_stat_sig now;
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	if (!S_ISREG(st.st_mode) || st.st_ino != head->ino || st.st_dev != head->dev)
+	lp_stat_sig_of(&st, &now);
+	if (!S_ISREG(st.st_mode) || now.ino != head->ino || st.st_dev != head->dev)
 		return 0;
 	return head->state != OLD_DONE ||
-	       ((uint64_t)st.st_size == head->seen_bytes && mtime_of(&st) == head->seen_mtime_ns);
+	       (now.size == head->seen_bytes && now.mtime_ns == head->seen_mtime_ns);
 }
 
 static int write_back(const struct old_head *head, int fd, int old_fd)

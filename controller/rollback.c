@@ -154,6 +154,8 @@ int lp_tree_rollback(struct lp_tree *t, uint64_t revision, struct lp_applied *ou
 
 	*out = (struct lp_applied){0};
 	r = lp_owed_settle(t, err);
+	if (r == 0)
+		r = lp_owned_make_room(t, err);
 	if (r < 0)
 		return r;
 	lp_undo_settle(t);

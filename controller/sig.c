@@ -4,6 +4,7 @@
 
 #include "common/base/lp_buf.h"
 #include "common/base/lp_fs.h"
+#include "sync/stat_sig.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -20,15 +21,12 @@ static int64_t ns_of(const struct timespec *ts)
 
 uint64_t lp_sig_of(const struct stat *st)
 {
-	const struct lp_stat_sig sig = {
-		.ino = st->st_ino,
-		.size = (uint64_t)st->st_size,
-		.mtime_ns = ns_of(&st->st_mtim),
-		.ctime_ns = ns_of(&st->st_ctim),
-	};
-	struct lp_digest d = lp_digest_of(&sig, sizeof(sig));
+	struct lp_stat_sig sig;
+	struct lp_digest d;
 	uint64_t out;
 
+	lp_stat_sig_of(st, &sig);
+	d = lp_digest_of(&sig, sizeof(sig));
 	memcpy(&out, d.b, sizeof(out));
 	return out ? out : 1;
 }

@@ -104,6 +104,8 @@ int lp_step_mode(struct lp_tree *t, const char *path, mode_t type, mode_t mode)
 			return -errno;
 		if ((st.st_mode & S_IFMT) != type)
 			return -ESTALE;
+		if ((st.st_mode & 07777) == mode)
+			return 0;
 		return fchmod(fd, mode) < 0 ? -errno : 0;
 	}
 	if (fd != -EACCES)
@@ -117,6 +119,26 @@ int lp_step_mode(struct lp_tree *t, const char *path, mode_t type, mode_t mode)
 	if ((st.st_mode & S_IFMT) != type)
 		return -ESTALE;
 	return fchmodat(above, lp_path_base(path), mode, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+int lp_step_cannot(struct lp_err *err, int r, const char *path, const char *what)
+{
+	if (r == -EXDEV || r == -EBUSY)
+		return lp_err_set(err, -r,
+				  "%s: %s: another file system is mounted at it or above it; "
+				  "unmount that, or ignore the path",
+				  path, what);
+	if (r == -EPERM)
+		return lp_err_set(err, EPERM,
+				  "%s: %s: what is there is immutable (see lsattr), or in a sticky "
+				  "directory of another user",
+				  path, what);
+	if (r == -EAGAIN)
+		return lp_err_say(err, EAGAIN,
+				  "%s: %s: the app makes files in it all the time; let it rest, or "
+				  "ignore the path",
+				  path, what);
+	return lp_err_set(err, -r, "%s: %s", path, what);
 }
 
 bool lp_step_is_not_ours(int r)

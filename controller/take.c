@@ -182,7 +182,7 @@ static int bring_back(struct lp_tree *t, const struct place *p, const char *path
 	int r = lp_stage_rename_back(t, from, path, RENAME_NOREPLACE, false);
 
 	/* The app made it anew: then all is taken back, by which both become one. */
-	return r == -EEXIST ? -EBUSY : r;
+	return r == -EEXIST ? -EAGAIN : r;
 }
 
 /* Takes one node, or with a directory that stays, makes the place for what is ours in it. Returns 0
@@ -210,7 +210,7 @@ static int take_node(struct lp_tree *t, const struct place *p, struct lp_node *n
 		lp_tree_forget_parent(t);
 		r = bring_back(t, p, path);
 	}
-	return r < 0 ? r : -EBUSY;
+	return r < 0 ? r : -EAGAIN;
 }
 
 int lp_take(struct lp_tree *t, struct lp_node *top, size_t number, struct lp_err *err)
@@ -233,7 +233,7 @@ int lp_take(struct lp_tree *t, struct lp_node *top, size_t number, struct lp_err
 	}
 	lp_tree_forget_parent(t);
 	if (r < 0)
-		return lp_err_set(err, -r, "%s: cannot remove", path);
+		return lp_step_cannot(err, r, path, "cannot be removed");
 	note_taken(t, top);
 	lp_was_note_subtree(t, top);
 	lp_node_remove(t->index, top);

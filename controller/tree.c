@@ -98,10 +98,10 @@ static int read_state(struct lp_tree *t, struct lp_err *err)
 	r = lp_owned_check(t, t->owed != NULL, err);
 	if (r < 0 || t->owed)
 		return r;
-	r = lp_stage_open_area(t, err);
-	/* What cannot be emptied holds up changesets, which say so, but not the app. */
-	if (r < 0 && !t->unwiped)
-		return r;
+	/* What stands in the way of changesets (it cannot be emptied, the disk is full or
+	 * read-only) is said by them, and holds up no app: tidying opens the staging area, if that
+	 * is possible.
+	 */
 	t->churn = SIZE_MAX;
 	lp_tree_tidy(t);
 	return 0;
@@ -151,6 +151,7 @@ void lp_tree_close(struct lp_tree *t)
 	lp_buf_finish(&t->rows);
 	lp_buf_finish(&t->late);
 	free(t->undo);
+	free(t->left_path);
 	lp_index_destroy(t->index);
 	lp_hasher_destroy(t->data_hasher);
 	free(t->ops);
@@ -168,6 +169,15 @@ int lp_tree_fd(const struct lp_tree *t)
 bool lp_tree_has_damage(const struct lp_tree *t)
 {
 	return t->has_damage;
+}
+
+size_t lp_tree_left(struct lp_tree *t, char **path)
+{
+	size_t n = t->n_left;
+
+	*path = lp_take_ptr(&t->left_path);
+	t->n_left = 0;
+	return n;
 }
 
 uint64_t lp_tree_unread(const struct lp_tree *t)

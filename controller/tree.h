@@ -54,6 +54,11 @@ void lp_tree_tidy(struct lp_tree *t);
  * path and way out; untouched when there is nothing, NULL is allowed. */
 bool lp_tree_owes(const struct lp_tree *t, struct lp_err *why);
 
+/* How many paths could not be taken back since this was asked last, because the app had put
+ * something else there, or written into what was: that stays. path: one of them (owned by the
+ * caller), NULL for none. */
+size_t lp_tree_left(struct lp_tree *t, char **path);
+
 /* Whether a journal was found damaged when the tree was opened: what could have been put back by it
  * is in LP_STATE_DIR/damaged. */
 bool lp_tree_has_damage(const struct lp_tree *t);
@@ -62,6 +67,14 @@ bool lp_tree_has_damage(const struct lp_tree *t);
  * done, because they are damaged or a crash cut them off. What only they name counts as the app's.
  */
 uint64_t lp_tree_unread(const struct lp_tree *t);
+
+/* Whether the log could not be written anew when the tree was opened (a full disk): what it said
+ * then still holds, and lp_tree_tidy tries again. why: cause and way out; untouched when it could,
+ * NULL is allowed. */
+bool lp_tree_log_is_old(const struct lp_tree *t, struct lp_err *why);
+
+/* Whether a changeset can begin without much to be done before. */
+bool lp_tree_is_at_hand(const struct lp_tree *t);
 
 /* The disk is full: gives up all that is kept of earlier changesets. */
 void lp_tree_give_room(struct lp_tree *t);
@@ -120,10 +133,12 @@ void lp_verified_finish(struct lp_verified *v);
 
 /* What the tree holds at a directory, for LISTING, of what no workspace sent at most 65,536
  * entries: calls emit with at most 1000 entries at a time; more says that another call follows for
- * this path. Entries that are gone from disk leave the index. A directory that is not there is
- * empty. Names are borrowed until emit returns. Returns 0, 1 when there are more that no workspace
- * sent, or -errno. */
-int lp_tree_list(struct lp_tree *t, const char *path,
+ * this path. foreign_bytes: so much of what no workspace sent may still be told, for all paths of a
+ * LIST; what is told is taken off. Entries that are gone from disk leave the index. A directory
+ * that is not there is empty. Names are borrowed until emit returns. Returns 0, 1 when there are
+ * more that no workspace sent, or -errno. */
+#define LP_LIST_FOREIGN_BYTES ((size_t)16 * 1024 * 1024)
+int lp_tree_list(struct lp_tree *t, const char *path, size_t *foreign_bytes,
 		 void (*emit)(void *ctx, const struct lp_wire_entry *entries, size_t n, bool more),
 		 void *ctx, struct lp_err *err) LP_MUST_USE;
 

@@ -52,6 +52,8 @@ struct lp_staged {
 	bool is_done;
 	bool changes;  /* leaves something else at its path than was there */
 	bool left_out; /* something of the app is in the way */
+	bool is_back;  /* undone: what it replaced is at its path again, or was */
+	bool is_left;  /* undone: what the app has at its path stays */
 };
 
 /* A directory that is staged. path: borrowed from its operation. top: the operation whose staged
@@ -110,6 +112,7 @@ struct lp_tree {
 	size_t log_bytes;        /* its length */
 	uint64_t log_rows;       /* in it */
 	uint64_t log_unread;     /* how much of it could not be read */
+	int log_error;           /* why it could not be written anew: -errno; 0: it was */
 	struct opening *opening; /* owned.c's, while the tree is being opened */
 	struct lp_index *index;
 	uint64_t revision;
@@ -133,6 +136,8 @@ struct lp_tree {
 	int64_t begun_ns;    /* lp_sig_now */
 	int journal_fd;
 	struct lp_owed *owed; /* what could not be put back; NULL: nothing */
+	size_t n_left;        /* lp_tree_left */
+	char *left_path;      /* owned */
 	uint64_t next;        /* the revision that is being committed */
 	struct lp_buf late; /* the journal of the last commit of one file, whose staging area still
 			     * is that; empty: none */
@@ -228,23 +233,7 @@ int64_t lp_sig_ctime(const struct stat *st);
 bool lp_sig_is_settled(int64_t ctime_ns, int64_t since_ns);
 uint64_t lp_sig_boot(void);
 
-/* owned.c: the log of what the workspace owns. lock: for this process. read: fills the index and
- * the id of the last commit; check: compares it with the files and writes the log anew. append:
- * reread: anew, when it may be otherwise than the index; as_it_is: the log is left alone, because
- * what is missing belongs to the workspace all the same; after an error the index is as before.
- * append: adds a batch of n_rows, wholly or not at all. make_room: writes it anew when nothing can
- * be added any more. tidy: does so when most of it has been overtaken. */
-int lp_owned_lock(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
-int lp_owned_read(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
-int lp_owned_check(struct lp_tree *t, bool as_it_is, struct lp_err *err) LP_MUST_USE;
-int lp_owned_reread(struct lp_tree *t, bool as_it_is, struct lp_err *err) LP_MUST_USE;
-void lp_owned_forget(struct lp_tree *t);
-int lp_owned_make_room(struct lp_tree *t, struct lp_err *err) LP_MUST_USE;
-int lp_owned_append(struct lp_tree *t, const struct lp_buf *batch, uint64_t n_rows,
-		    struct lp_err *err) LP_MUST_USE;
-void lp_owned_tidy(struct lp_tree *t);
-
-/* Reads a file of the state; what is no file, or not there, is empty. */
+/* owned.c: reads a file of the state; what is no file, or not there, is empty. */
 int lp_state_read(int dir_fd, const char *name, size_t max, struct lp_buf *out) LP_MUST_USE;
 
 #endif

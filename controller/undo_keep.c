@@ -25,6 +25,17 @@ static int open_undo(const struct lp_tree *t)
 	return lp_open_beneath(t->state_fd, LP_UNDO_DIR, O_RDONLY | O_DIRECTORY, 0);
 }
 
+/* Opens the directory of the records, which is made when it is missing. Returns 0 or -errno. */
+static int make_undo(struct lp_tree *t)
+{
+	if (t->undo_fd >= 0)
+		return 0;
+	if (mkdirat(t->state_fd, LP_UNDO_DIR, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	t->undo_fd = open_undo(t);
+	return t->undo_fd < 0 ? t->undo_fd : 0;
+}
+
 static void add(struct lp_tree *t, const struct lp_undo *u)
 {
 	lp_grow(&t->undo, &t->cap_undo, t->n_undo + 1, sizeof(*t->undo));
@@ -37,7 +48,7 @@ static void keep(struct lp_tree *t, const struct lp_undo *u)
 	int fd = -1;
 
 	lp_undo_name(u->id, name);
-	if (t->stage_fd >= 0 && t->undo_fd >= 0 &&
+	if (t->stage_fd >= 0 && make_undo(t) == 0 &&
 	    renameat(t->state_fd, LP_STAGE_DIR, t->undo_fd, name) == 0)
 		fd = t->stage_fd;
 	if (fd < 0) {
@@ -147,16 +158,15 @@ static void take_record(struct lp_tree *t, const char *name)
 
 int lp_undo_open(struct lp_tree *t, struct lp_err *err)
 {
-	int fd;
+	int fd, r = make_undo(t);
 	DIR *dir;
 	struct dirent *e;
 
-	if (mkdirat(t->state_fd, LP_UNDO_DIR, 0700) < 0 && errno != EEXIST)
-		return lp_err_set(err, errno, "cannot make '%s/%s'", LP_STATE_DIR, LP_UNDO_DIR);
-	t->undo_fd = open_undo(t);
-	if (t->undo_fd < 0)
-		return lp_err_set(err, -t->undo_fd, "cannot open '%s/%s'", LP_STATE_DIR,
-				  LP_UNDO_DIR);
+	/* Then there is none yet, and it is made when there is something to be kept. */
+	if (r == -ENOSPC || r == -EDQUOT || r == -EROFS)
+		return 0;
+	if (r < 0)
+		return lp_err_set(err, -r, "cannot open '%s/%s'", LP_STATE_DIR, LP_UNDO_DIR);
 	fd = open_undo(t);
 	dir = fd < 0 ? NULL : fdopendir(fd);
 	if (!dir) {

@@ -2,9 +2,11 @@
 is printed; E2E_SEED repeats it."""
 
 import ctypes
+import errno
 import os
 import pathlib
 import random
+import shutil
 import signal
 import struct
 import subprocess
@@ -72,6 +74,28 @@ class Disk(pair.Pair):
         self.failure_of(lambda: e2e.write(self.source / "dir/file", os.urandom(6 << 20)),
                         "dir/file", "no space left")
         e2e.write(self.source / "dir/file", "small again")
+        self.wait_equal(4 * e2e.PATIENCE)
+        self.assert_equal()
+
+    def test_a_start_on_a_full_disk(self):
+        """The app that is there runs, and what cannot be written is, later."""
+        self.memory_tree("4m")
+        self.prepare()
+        self.instance.stop()
+        self.forget(self.instance)
+        # What is kept for taking back would be given up first.
+        shutil.rmtree(self.tree / ".livepush/undo")
+        with open(self.tree / "fill", "wb", buffering=0) as fill:
+            try:
+                while True:
+                    fill.write(bytes(4096))
+            except OSError as full:
+                self.assertEqual(full.errno, errno.ENOSPC)
+        self.start_controller()
+        e2e.wait_for(lambda: ".livepush/owned cannot be written anew" in self.instance.stderr(),
+                     e2e.PATIENCE, self.instance.describe)
+        self.failure_of(lambda: e2e.write(self.source / "other", "2"), "other", "no space left")
+        os.unlink(self.tree / "fill")
         self.wait_equal(4 * e2e.PATIENCE)
         self.assert_equal()
 

@@ -43,6 +43,75 @@ void __wrap_lp_tree_tidy(struct lp_tree *t)
 	__real_lp_tree_tidy(t);
 }
 
+/* Whether the disk is said to be full, and in whose thread that was found, and room made. */
+static atomic_bool is_full;
+static atomic_uint failed_here, rooms, rooms_here;
+
+int __real_lp_tree_commit(struct lp_tree *t, uint64_t revision, struct lp_applied *out,
+			  struct lp_err *err);
+int __wrap_lp_tree_commit(struct lp_tree *t, uint64_t revision, struct lp_applied *out,
+			  struct lp_err *err);
+int __wrap_lp_tree_commit(struct lp_tree *t, uint64_t revision, struct lp_applied *out,
+			  struct lp_err *err)
+{
+	if (!atomic_load(&is_full))
+		return __real_lp_tree_commit(t, revision, out, err);
+	if (pthread_equal(pthread_self(), tester))
+		atomic_fetch_add(&failed_here, 1);
+	*out = (struct lp_applied){0};
+	lp_tree_drop(t);
+	return lp_err_set(err, ENOSPC, "a: cannot be put");
+}
+
+void __real_lp_tree_give_room(struct lp_tree *t);
+void __wrap_lp_tree_give_room(struct lp_tree *t);
+void __wrap_lp_tree_give_room(struct lp_tree *t)
+{
+	if (pthread_equal(pthread_self(), tester))
+		atomic_fetch_add(&rooms_here, 1);
+	__real_lp_tree_give_room(t);
+	atomic_fetch_add(&rooms, 1);
+}
+
+static void await_reach(uint64_t reach)
+{
+	uint64_t deadline_us = lp_now_us() + DEADLINE_US;
+	struct lp_tree_state s;
+
+	for (lp_apply_state(apply, &s); s.reach != reach; lp_apply_state(apply, &s)) {
+		assert_true(lp_now_us() < deadline_us);
+		(void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+}
+
+/* What is kept may be much to remove, which the loop must not wait for, wherever the disk was found
+ * to be full. */
+static void submit__makes_room_in_the_thread(void **state)
+{
+	uint64_t deadline_us = lp_now_us() + DEADLINE_US, revision = 0;
+	unsigned before;
+
+	(void)state;
+	tester = pthread_self();
+	job_put(1, ++revision, "kept", "one");
+	await_reach(1);
+	atomic_store(&is_full, true);
+	do {
+		assert_true(lp_now_us() < deadline_us);
+		job_list(1, "");
+		(void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+		before = atomic_load(&rooms);
+		job_put(1, ++revision, "a", "one");
+	} while (atomic_load(&failed_here) == 0);
+	while (atomic_load(&rooms) == before && lp_now_us() < deadline_us)
+		(void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	assert_true(atomic_load(&rooms) > before);
+	assert_int_equal(atomic_load(&rooms_here), 0);
+	/* Whoever asks what can be taken back hears of it. */
+	await_reach(0);
+	atomic_store(&is_full, false);
+}
+
 /* Without anybody asking for it. */
 static void owed__is_tried_again_from_time_to_time(void **state)
 {
@@ -388,6 +457,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(owed__is_tried_again_from_time_to_time,
 						apply_set_up, apply_tear_down),
 		cmocka_unit_test_setup_teardown(submit__does_what_is_small_at_once, apply_set_up,
+						apply_tear_down),
+		cmocka_unit_test_setup_teardown(submit__makes_room_in_the_thread, apply_set_up,
 						apply_tear_down),
 		cmocka_unit_test_setup_teardown(submit__leaves_to_the_thread_what_may_be_much,
 						apply_set_up, apply_tear_down),

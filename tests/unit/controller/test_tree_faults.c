@@ -144,8 +144,10 @@ static struct lp_digest listed_digest(struct rig *r, const char *name)
 {
 	char letter = name[0];
 
+	size_t room = LP_LIST_FOREIGN_BYTES;
+
 	found = (struct lp_digest){{0}};
-	assert_int_equal(lp_tree_list(r->tree, "", find_f, &letter, &r->err), 0);
+	assert_int_equal(lp_tree_list(r->tree, "", &room, find_f, &letter, &r->err), 0);
 	return found;
 }
 
