@@ -218,11 +218,14 @@ int lp_cert_reconfigure(struct lp_instance *in, const struct lp_conf *conf, stru
 
 	if (r < 0)
 		return r;
-	if (!c != !cert) {
+	if (!c && cert) {
 		lp_log(LP_WARN, "door",
-		       "whether the door speaks TLS is settled when the controller starts: 'tls' "
-		       "in "
-		       "livepush.yml counts from then on");
+		       "'tls' is new in livepush.yml: this goes on without TLS until the "
+		       "controller is started again");
+	} else if (c && !cert) {
+		lp_log(LP_WARN, "door",
+		       "'tls' is gone from livepush.yml: this goes on with TLS, and the "
+		       "certificate from before, until the controller is started again");
 	} else if (c && (strcmp(c->cert, cert) != 0 || strcmp(c->key, key) != 0)) {
 		struct mark marks[2];
 

@@ -81,8 +81,8 @@ static void lose_all(struct lp_echo *e, int code)
 	e->len = 0;
 }
 
-/* What may be written now. The log waits for its readers: half of a pipe that it shares is left to
- * it, so that it need not wait for those who do not read what the app writes. */
+/* What may be written now. Half of a pipe that the log shares is left to it, so that none of its
+ * lines is lost because nobody reads what the app writes. */
 static size_t room_of(const struct lp_echo *e)
 {
 	int size = e->shares_log ? fcntl(e->src.fd, F_GETPIPE_SZ) : 0, queued = 0;

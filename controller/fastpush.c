@@ -5,6 +5,7 @@
 #include "common/base/lp_clock.h"
 #include "common/base/lp_log.h"
 #include "common/base/lp_mem.h"
+#include "common/base/lp_thread.h"
 #include "common/loop/http.h"
 #include "controller/fastpush_work.h"
 #include "controller/hosts.h"
@@ -13,7 +14,6 @@
 
 #include <jansson.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -50,7 +50,7 @@ void lp_fastpush_create(struct lp_instance *in)
 
 const char *lp_fastpush_listen(const struct lp_instance *in)
 {
-	return in->fastpush->listen;
+	return in->fastpush->calls ? in->fastpush->calls->listen : NULL;
 }
 
 const char *lp_fastpush_path(const struct lp_instance *in)
@@ -284,14 +284,7 @@ static struct fp_task *begin(struct lp_instance *in, struct lp_http *http)
 
 static void start(struct lp_instance *in, struct fp_task *task)
 {
-	sigset_t all, before;
-	int r;
-
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_BLOCK, &all, &before);
-	r = pthread_create(&task->thread, NULL, work, task);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (r == 0)
+	if (lp_thread_start(&task->thread, work, task) == 0)
 		return;
 	task->joined = true;
 	finish(in, 503, "Failed: no thread for it");
@@ -421,8 +414,8 @@ void lp_fastpush_destroy(struct lp_instance *in)
 		task_free(fp->task);
 	}
 	lp_fastpush_calls_destroy(fp->calls);
+	lp_fastpush_calls_destroy(fp->next);
 	free(fp->token);
-	free(fp->listen);
 	free(fp);
 	in->fastpush = NULL;
 }

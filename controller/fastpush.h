@@ -13,10 +13,13 @@ struct lp_http;
 void lp_fastpush_create(struct lp_instance *in);
 
 /* Takes what cf-fastpush-controller.yml and the variables say into conf, where it says nothing
- * itself: command, port. Called for each configuration; turns the calls on or off by it. Returns 0
- * or -EINVAL (names the key): then they are as they were. */
+ * itself: command, port. Called for each configuration. The calls stay as they are until it is
+ * adopted. Returns 0 or -EINVAL (names the key). */
 int lp_fastpush_configure(struct lp_instance *in, struct lp_conf *conf,
 			  struct lp_err *err) LP_MUST_USE;
+
+/* Turns the calls on or off by the configuration that was read last and is in force now. */
+void lp_fastpush_adopt(struct lp_instance *in);
 
 /* Ends its thread, which posts to the loop; then, without the loop, releases the rest. */
 void lp_fastpush_stop(struct lp_instance *in);

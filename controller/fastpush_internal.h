@@ -13,9 +13,11 @@
 
 struct fp_task; /* one call that takes time */
 
-/* What a configuration that turns the calls on says. Owned by whoever holds it. */
+/* What a configuration that turns the calls on says. Owned by whoever holds it. listen: NULL where
+ * it says none. */
 struct fp_calls {
 	char *path;
+	char *listen;
 	struct lp_fastpush_conf conf;
 	regex_t restarts;
 	regex_t ignored;
@@ -23,13 +25,13 @@ struct fp_calls {
 	bool has_ignored;
 };
 
-/* token: NULL: nobody gets in. listen: as found first. calls: NULL: off. task: under way, or NULL.
- * stop: it gives up. */
+/* token: NULL: nobody gets in. calls: NULL: off. next: what the configuration that was read last
+ * makes of them, until it is adopted. task: under way, or NULL. stop: it gives up. */
 struct lp_fastpush {
 	bool is_said;
 	char *token;
-	char *listen;
 	struct fp_calls *calls;
+	struct fp_calls *next;
 	atomic_bool stop;
 	struct fp_task *task;
 };

@@ -2,6 +2,7 @@
 #include "controller/fastpush_work.h"
 
 #include "common/base/lp_fs.h"
+#include "common/base/lp_hex.h"
 #include "common/base/lp_mem.h"
 #include "common/base/lp_path.h"
 #include "controller/tree.h"
@@ -25,17 +26,6 @@ struct walk {
 	struct lp_err *err;
 };
 
-void lp_fastpush_hex(const uint8_t digest[32], char hex[65])
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < 32; i++) {
-		hex[2 * i] = digits[digest[i] >> 4];
-		hex[2 * i + 1] = digits[digest[i] & 15];
-	}
-	hex[64] = '\0';
-}
-
 /* Hashes the rest of fd. Returns 0 or -errno. */
 static int hash_file(struct walk *w, int fd, char hex[65])
 {
@@ -55,7 +45,7 @@ static int hash_file(struct walk *w, int fd, char hex[65])
 	}
 	if (EVP_DigestFinal_ex(w->hash, digest, &len) != 1 || len != 32)
 		return -ENOMEM;
-	lp_fastpush_hex(digest, hex);
+	lp_hex(hex, digest, 32);
 	return 0;
 }
 

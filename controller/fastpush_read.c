@@ -2,6 +2,7 @@
 #include "controller/fastpush_work.h"
 
 #include "common/base/lp_fs.h"
+#include "common/base/lp_hex.h"
 #include "common/base/lp_map.h"
 #include "common/base/lp_mem.h"
 #include "common/base/lp_path.h"
@@ -185,7 +186,7 @@ static int check_sum(struct builder *b, const char *path, const json_t *entry, c
 		return 0;
 	if (EVP_Digest(data, len, digest, &digest_len, EVP_sha256(), NULL) != 1)
 		return lp_err_set(b->err, ENOMEM, "%.300s", path);
-	lp_fastpush_hex(digest, hex);
+	lp_hex(hex, digest, 32);
 	return strcasecmp(hex, want) == 0
 		       ? 0
 		       : refuse(b, path, "its 'Checksum' is not the SHA-256 of its content");

@@ -19,6 +19,7 @@ void lp_fastpush_calls_destroy(struct fp_calls *calls)
 		regfree(&calls->ignored);
 	lp_fastpush_conf_finish(&calls->conf);
 	free(calls->path);
+	free(calls->listen);
 	free(calls);
 }
 
@@ -78,18 +79,18 @@ static int settle_app(const struct fp_calls *calls, struct lp_conf *conf, struct
 	return take_port(port ? port : "8080", "backend_port", &conf->restart.port, err);
 }
 
-static int settle_listen(struct lp_fastpush *fp, const struct fp_calls *calls, struct lp_err *err)
+static int settle_listen(struct fp_calls *calls, struct lp_err *err)
 {
 	const char *address = calls->conf.values[LP_FP_BIND_ADDRESS],
 		   *port = calls->conf.values[LP_FP_PORT];
 	uint16_t number = 0;
 	int r;
 
-	if (!port || fp->listen)
+	if (!port)
 		return 0;
 	r = take_port(port, "port", &number, err);
 	if (r == 0)
-		fp->listen = lp_xasprintf("%s:%u", address ? address : "", number);
+		calls->listen = lp_xasprintf("%s:%u", address ? address : "", number);
 	return r;
 }
 
@@ -140,24 +141,30 @@ int lp_fastpush_configure(struct lp_instance *in, struct lp_conf *conf, struct l
 				  "LIVEPUSH_COMPAT: '%.100s' is neither fastpush nor "
 				  "none",
 				  wish);
-	if (conf->compat != LP_COMPAT_FASTPUSH && !(wish && strcmp(wish, "fastpush") == 0)) {
-		lp_fastpush_calls_destroy(fp->calls);
-		fp->calls = NULL;
+	lp_fastpush_calls_destroy(fp->next);
+	fp->next = NULL;
+	if (conf->compat != LP_COMPAT_FASTPUSH && !(wish && strcmp(wish, "fastpush") == 0))
 		return 0;
-	}
 	calls = lp_xcalloc(1, sizeof(*calls));
 	r = make_calls(calls, lp_apply_tree_fd(in->apply), err);
 	if (r == 0)
-		r = settle_listen(fp, calls, err);
+		r = settle_listen(calls, err);
 	if (r == 0)
 		r = settle_app(calls, conf, err);
 	if (r < 0) {
-		/* What was good before stays in force. */
 		lp_fastpush_calls_destroy(calls);
 		return lp_err_wrap(err, r, "cf-fastpush-controller");
 	}
-	lp_fastpush_calls_destroy(fp->calls);
-	fp->calls = calls;
-	say_state(fp);
+	fp->next = calls;
 	return 0;
+}
+
+void lp_fastpush_adopt(struct lp_instance *in)
+{
+	struct lp_fastpush *fp = in->fastpush;
+
+	lp_fastpush_calls_destroy(fp->calls);
+	fp->calls = lp_take_ptr(&fp->next);
+	if (fp->calls)
+		say_state(fp);
 }

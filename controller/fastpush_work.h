@@ -21,9 +21,6 @@
 int lp_fastpush_list(int tree_fd, const char *dirs, const atomic_bool *stop, struct lp_buf *out,
 		     struct lp_err *err) LP_MUST_USE;
 
-/* A SHA-256 in hex, lower case. */
-void lp_fastpush_hex(const uint8_t digest[32], char hex[65]);
-
 /* Messages of one changeset, encoded (wire/msg.h), in order. Owned. */
 struct lp_fastpush_upload {
 	struct lp_buf *messages;

@@ -3,6 +3,7 @@
 
 #include "common/base/lp_clock.h"
 #include "common/base/lp_fs.h"
+#include "common/base/lp_hex.h"
 #include "common/base/lp_log.h"
 #include "common/base/lp_mem.h"
 #include "controller/cert.h"
@@ -151,6 +152,8 @@ static int first_conf(struct lp_instance *in, struct lp_err *err)
 {
 	int r = load_conf(in, in->conf, err);
 
+	if (r == 0)
+		lp_fastpush_adopt(in);
 	if (r == 0 || in->opts->config)
 		return r;
 	/* Whatever is in the tree. */
@@ -164,7 +167,8 @@ static int first_conf(struct lp_instance *in, struct lp_err *err)
 	return 0;
 }
 
-/* The tree's own livepush.yml changed. A broken one leaves the old in force. */
+/* The tree's own livepush.yml changed. One that is broken, or names a certificate that cannot be
+ * used, leaves all of the old in force. */
 static void reload_conf(struct lp_instance *in, uint64_t revision)
 {
 	struct lp_conf *conf = lp_xcalloc(1, sizeof(*conf)), *old = in->conf;
@@ -185,6 +189,7 @@ static void reload_conf(struct lp_instance *in, uint64_t revision)
 		return;
 	}
 	in->conf = conf;
+	lp_fastpush_adopt(in);
 	lp_past_conf_good(in, revision);
 	lp_sup_reconfigure(in->sup, conf);
 	lp_live_reconfigure(in->live, conf);
@@ -268,7 +273,7 @@ static int settle_listen(struct lp_instance *in, struct lp_err *err)
 	else if (port && port[0])
 		in->listen = lp_xasprintf(":%s", port);
 	else
-		return lp_err_say(err, EINVAL,
+		return lp_err_say(err, EDESTADDRREQ,
 				  "no address to listen on: set PORT or give --listen ADDR:PORT");
 	return 0;
 }
@@ -304,17 +309,16 @@ static void make_env(struct lp_instance *in)
 static void name_instance(struct lp_instance *in)
 {
 	const char *given = getenv("CF_INSTANCE_GUID");
+	char id[LP_HEX_BYTES(4)], socket[LP_HEX_BYTES(4)];
 	uint8_t random[8];
 
 	lp_random(in->boot, sizeof(in->boot));
 	lp_random(random, sizeof(random));
-	if (given && given[0])
-		(void)snprintf(in->id, sizeof(in->id), "%.60s", given);
-	else
-		(void)snprintf(in->id, sizeof(in->id), "%02x%02x%02x%02x", random[0], random[1],
-			       random[2], random[3]);
-	(void)snprintf(in->control_name, sizeof(in->control_name), "livepush-%d-%02x%02x%02x%02x",
-		       (int)getpid(), random[4], random[5], random[6], random[7]);
+	lp_hex(id, random, 4);
+	lp_hex(socket, random + 4, 4);
+	(void)snprintf(in->id, sizeof(in->id), "%.60s", given && given[0] ? given : id);
+	(void)snprintf(in->control_name, sizeof(in->control_name), "livepush-%d-%s", (int)getpid(),
+		       socket);
 }
 
 static int start_sup(struct lp_instance *in, struct lp_err *err)

@@ -31,7 +31,8 @@ struct lp_instance_opts {
 	void (*on_listening)(const char *address);
 };
 
-/* Runs until a signal or the parent's end, then stops the app. Returns 0 or -errno. */
+/* Runs until a signal or the parent's end, then stops the app. Returns 0 or -errno:
+ * -EDESTADDRREQ when nothing says where to listen. */
 int lp_instance_run(const struct lp_instance_opts *opts, struct lp_err *err) LP_MUST_USE;
 
 #endif

@@ -6,6 +6,7 @@
 #include "common/conf/conf.h"
 #include "controller/instance.h"
 #include "controller/privilege.h"
+#include "proxy/proxy.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -99,31 +100,39 @@ static int complain(struct args *a, const char *text, const char *what)
 	return -1;
 }
 
+/* Where the option's text goes that is taken as it is; NULL for the others. */
+static const char **text_of(struct args *a, int id)
+{
+	switch ((enum option_id)id) {
+	case OPT_TREE:
+		return &a->opts.tree;
+	case OPT_LISTEN:
+		return &a->opts.listen;
+	case OPT_CONFIG:
+		return &a->opts.config;
+	case OPT_SECRET_FILE:
+		return &a->secret_file;
+	case OPT_TLS_CERT:
+		return &a->opts.tls_cert;
+	case OPT_TLS_KEY:
+		return &a->opts.tls_key;
+	default:
+		return NULL;
+	}
+}
+
 static int take_option(struct args *a, int id)
 {
+	const char **text = text_of(a, id);
 	char *end;
 	long number;
 	int level;
 
-	switch ((enum option_id)id) {
-	case OPT_TREE:
-		a->opts.tree = optarg;
+	if (text) {
+		*text = optarg;
 		return 0;
-	case OPT_LISTEN:
-		a->opts.listen = optarg;
-		return 0;
-	case OPT_CONFIG:
-		a->opts.config = optarg;
-		return 0;
-	case OPT_SECRET_FILE:
-		a->secret_file = optarg;
-		return 0;
-	case OPT_TLS_CERT:
-		a->opts.tls_cert = optarg;
-		return 0;
-	case OPT_TLS_KEY:
-		a->opts.tls_key = optarg;
-		return 0;
+	}
+	switch (id) {
 	case OPT_HOST:
 		if (a->n_hosts == HOSTS_MAX)
 			return complain(a, ": too many names with --host", optarg);
@@ -202,6 +211,23 @@ static int parse(struct args *a, int argc, char **argv)
 			return complain(a, ": unexpected; put the command behind --", argv[optind]);
 		a->opts.command = argv + optind;
 	}
+	return 0;
+}
+
+/* What can be told of the values before anything is done. */
+static int check_values(struct args *a)
+{
+	const char *port = getenv("PORT");
+	LP_AUTO_FREE char *from_port = port && port[0] ? lp_xasprintf(":%s", port) : NULL;
+	struct lp_proxy_addr addr;
+	struct lp_err err = {0};
+
+	if (!a->opts.tls_cert != !a->opts.tls_key)
+		return complain(a, "", "--tls-cert and --tls-key go together: give both");
+	if (a->opts.listen && lp_proxy_addr_parse(&addr, a->opts.listen, &err) < 0)
+		return complain(a, "", err.msg);
+	if (!a->opts.listen && from_port && lp_proxy_addr_parse(&addr, from_port, &err) < 0)
+		return complain(a, ": no port in PORT; it is a number from 0 to 65535", port);
 	return 0;
 }
 
@@ -295,13 +321,13 @@ int main(int argc, char **argv)
 	struct lp_err err = {0};
 
 	settle_standard();
-	if (take_environment(&a) == 0 && parse(&a, argc, argv) == 0) {
+	if (take_environment(&a) == 0 && parse(&a, argc, argv) == 0 && check_values(&a) == 0) {
 		a.exit_status = EXIT_FAILED;
 		if (settle_privilege(&a) == 0 && read_secret(&a) == 0 && settle_paths(&a) == 0) {
 			a.exit_status = 0;
 			if (lp_instance_run(&a.opts, &err) < 0) {
 				(void)fprintf(stderr, "livepush-controller: %s\n", err.msg);
-				a.exit_status = EXIT_FAILED;
+				a.exit_status = err.code == EDESTADDRREQ ? EXIT_USAGE : EXIT_FAILED;
 			}
 		}
 	}

@@ -113,7 +113,7 @@ void lp_web_attempt(struct lp_instance *in, const char *forwarded_for, bool pass
 	char address[LP_GATE_ADDRESS_BYTES];
 	uint64_t now_us = lp_now_us(), wait_us;
 	unsigned left_out;
-	char more[48];
+	char more[48], wait[48] = "";
 
 	lp_gate_peer(forwarded_for, address);
 	if (passed) {
@@ -122,10 +122,12 @@ void lp_web_attempt(struct lp_instance *in, const char *forwarded_for, bool pass
 	}
 	lp_gate_failed(&in->web->gate, address, now_us);
 	wait_us = lp_gate_wait_us(&in->web->gate, address, now_us);
+	if (wait_us > 0)
+		(void)snprintf(wait, sizeof(wait), "; its next attempt counts in %u s",
+			       (unsigned)((wait_us + 999999) / 1000000));
 	if (lp_log_may(&in->web->wrong, now_us, &left_out))
-		lp_log(LP_WARN, "web", "a wrong secret from %s; its next attempt counts in %u s%s",
-		       address[0] ? address : "nowhere", (unsigned)(wait_us / 1000000),
-		       more_text(left_out, more));
+		lp_log(LP_WARN, "web", "a wrong secret from %s%s%s",
+		       address[0] ? address : "nowhere", wait, more_text(left_out, more));
 }
 
 static bool is_our_host(const struct lp_instance *in, const char *host)

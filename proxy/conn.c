@@ -11,36 +11,9 @@
 
 #define MAX_ROUNDS 16 /* of one connection before the others get their turn */
 
-/* What heads that are not whole may take up together. Few clients send one in pieces; of those that
- * do, the slowest make room. */
-#define HEADS_BYTES ((size_t)32 * 1024 * 1024)
-
 /* RFC 9113 section 3.4. */
 static const char http2_preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #define HTTP2_PREFACE_BYTES (sizeof(http2_preface) - 1)
-
-/* Has the input's block count among those of heads that are not whole, or (0) no more. */
-static void count_head(struct lp_px_conn *c, size_t bytes)
-{
-	c->proxy->heads_bytes += bytes - c->head_bytes;
-	c->head_bytes = bytes;
-}
-
-/* Closes those that have been at their head for longest, while all take up too much. */
-static void bound_heads(const struct lp_px_conn *c)
-{
-	struct lp_px_timeq *q = &c->proxy->waits[LP_PX_WAIT_HEAD];
-	struct lp_px_link *l = q->timers.next, *next;
-
-	for (; l != &q->timers && c->proxy->heads_bytes > HEADS_BYTES; l = next) {
-		struct lp_px_conn *old = LP_CONTAINER_OF(
-			LP_CONTAINER_OF(l, struct lp_px_timer, link), struct lp_px_conn, timer);
-
-		next = l->next;
-		if (old != c && old->head_bytes)
-			lp_px_conn_close(old, false);
-	}
-}
 
 void lp_px_conn_close(struct lp_px_conn *c, bool abort)
 {
@@ -49,7 +22,7 @@ void lp_px_conn_close(struct lp_px_conn *c, bool abort)
 	if (c->state == LP_PX_DEAD)
 		return;
 	c->state = LP_PX_DEAD;
-	count_head(c, 0);
+	lp_px_heads_count(c, 0);
 	if (c->up)
 		lp_px_upconn_close(c->up);
 	c->up = NULL;
@@ -184,7 +157,7 @@ static void take_facts(struct lp_px_conn *c)
 {
 	const struct lp_px_head *h = &c->proxy->head;
 
-	count_head(c, 0);
+	lp_px_heads_count(c, 0);
 	c->minor = h->minor;
 	c->keep_alive = h->keep_alive;
 	c->is_head = h->is_head;
@@ -223,7 +196,7 @@ static void dispatch(struct lp_px_conn *c, size_t head_len)
 /* Answers a request that was not understood, and ends the connection. */
 static void refuse(struct lp_px_conn *c, int status, const char *cause)
 {
-	count_head(c, 0);
+	lp_px_heads_count(c, 0);
 	c->keep_alive = false;
 	c->is_head = false;
 	c->minor = 1;
@@ -248,8 +221,7 @@ static bool await_head(struct lp_px_conn *c)
 		lp_px_wait(c, LP_PX_WAIT_HEAD);
 	c->timing = true;
 	c->more = true;
-	count_head(c, c->s.in.cap);
-	bound_heads(c);
+	lp_px_heads_await(c);
 	return c->s.readable;
 }
 
@@ -302,7 +274,7 @@ static void take_http2(struct lp_px_conn *c)
 	struct lp_proxy *p = c->proxy;
 	struct lp_px_route *route = find_route(c, true);
 
-	count_head(c, 0);
+	lp_px_heads_count(c, 0);
 	if (must_hold(p, route)) {
 		lp_px_hold(c);
 		return;
@@ -335,10 +307,8 @@ static bool settle_tls(struct lp_px_conn *c)
 		refuse(c, 400, "this port speaks HTTPS, not HTTP");
 		return true;
 	}
-	if (c->s.tls && c->is_new && lp_px_tls_is_up(c->s.tls)) {
-		c->is_new = false;
-		lp_px_wait(c, LP_PX_WAIT_IDLE);
-	}
+	if (c->s.tls && c->is_new)
+		lp_px_heads_shake(c);
 	return false;
 }
 

@@ -67,7 +67,7 @@ struct lp_px_conn {
 	struct lp_px_flow res;
 	struct lp_px_inject inject;
 	const char *ended_by; /* how an upstream failed the request once; NULL: none did */
-	size_t head_bytes;    /* counted in the proxy's heads_bytes */
+	size_t head_bytes;    /* counted in the proxy's heads_bytes (heads.c) */
 	uint64_t body_sent;   /* bytes of the body that are gone for good */
 	uint64_t redial_until_ms;
 	uint64_t sent_then; /* bytes sent to the client when its last deadline to read was set */
@@ -100,6 +100,13 @@ void lp_px_conn_pump(struct lp_px_conn *c);
 
 /* What is due. */
 void lp_px_conn_expire(struct lp_px_conn *c);
+
+/* heads.c: counts what a connection takes up before its request is known, and closes the slowest
+ * that do when all take up too much. count: 0 when it is known; await: the head is not whole;
+ * shake: a handshake of TLS went on, is over or has not begun. */
+void lp_px_heads_count(struct lp_px_conn *c, size_t bytes);
+void lp_px_heads_await(struct lp_px_conn *c);
+void lp_px_heads_shake(struct lp_px_conn *c);
 
 /* deadline.c: sets the deadline for what a request, its response or a tunnel waits for now; and
  * ends a running request whose deadline has passed. */

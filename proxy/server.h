@@ -39,7 +39,7 @@ struct lp_proxy {
 	uint64_t now_ms;
 	struct lp_px_timeq waits[LP_PX_WAIT_COUNT_];
 	struct lp_px_cache cache;
-	size_t heads_bytes; /* in the blocks of heads that are not whole */
+	size_t heads_bytes; /* taken up by heads that are not whole and by handshakes */
 	struct lp_px_link conns;
 	struct lp_px_link held;
 	struct lp_px_link ready;

@@ -16,10 +16,16 @@
  * what carries no content, such as new keys. */
 #define TURN_BYTES ((size_t)64 * 1024)
 
+/* What a handshake takes from the socket. A ClientHello has a few KiB; OpenSSL would keep 128 KiB
+ * of one that never ends (heads.c counts what it keeps). */
+#define HANDSHAKE_IN_BYTES ((size_t)16 * 1024)
+
 struct lp_px_tls {
 	SSL *ssl;
 	int fd;        /* borrowed */
 	size_t budget; /* what may yet be taken from the socket in this turn */
+	size_t shaken; /* what was taken while the handshake was not over */
+	bool is_up;    /* it was over when something was to be read */
 	bool begun;    /* the first byte is one of TLS */
 	bool eof;      /* the socket has ended */
 	bool dry;      /* the socket holds nothing more */
@@ -33,6 +39,7 @@ static BIO_METHOD *socket_method;
 static int socket_read(BIO *bio, char *to, int len)
 {
 	struct lp_px_tls *t = BIO_get_data(bio);
+	size_t most = (size_t)len;
 	ssize_t n;
 
 	BIO_clear_retry_flags(bio);
@@ -40,9 +47,16 @@ static int socket_read(BIO *bio, char *to, int len)
 		BIO_set_retry_read(bio);
 		return -1;
 	}
+	t->is_up = t->is_up || SSL_is_init_finished(t->ssl);
+	if (!t->is_up && most > HANDSHAKE_IN_BYTES - t->shaken)
+		most = HANDSHAKE_IN_BYTES - t->shaken;
+	if (!most)
+		return -1;
 	do {
-		n = recv(t->fd, to, (size_t)len, 0);
+		n = recv(t->fd, to, most, 0);
 	} while (n < 0 && errno == EINTR);
+	if (!t->is_up && n > 0)
+		t->shaken += (size_t)n;
 	if (n < 0 && errno == EAGAIN) {
 		t->dry = true;
 		BIO_set_retry_read(bio);
@@ -129,6 +143,11 @@ bool lp_px_tls_is_refused(struct lp_px_tls *t)
 		return false;
 	t->begun = true;
 	return first >= 'A' && first <= 'Z';
+}
+
+bool lp_px_tls_has_begun(const struct lp_px_tls *t)
+{
+	return t->begun;
 }
 
 bool lp_px_tls_is_up(const struct lp_px_tls *t)

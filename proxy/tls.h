@@ -38,6 +38,10 @@ void lp_px_tls_destroy(struct lp_px_tls *t);
  * taking anything, until something has come. */
 bool lp_px_tls_is_refused(struct lp_px_tls *t);
 
+/* Whether the first byte was seen, and is one of TLS: from then on it holds the memory of a
+ * handshake. */
+bool lp_px_tls_has_begun(const struct lp_px_tls *t);
+
 /* Whether the handshake is over. */
 bool lp_px_tls_is_up(const struct lp_px_tls *t);
 

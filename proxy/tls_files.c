@@ -10,6 +10,8 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define FILE_MAX_BYTES ((size_t)1024 * 1024)
 
@@ -21,17 +23,33 @@ static const char *reason(void)
 	return text ? text : "unknown error";
 }
 
+/* Reads a regular file: opening a pipe, or reading a terminal, could wait for ever. */
+static int read_text(const char *path, struct lp_buf *text, struct lp_err *err)
+{
+	LP_AUTO_CLOSE int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat st;
+	int r;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return lp_err_set(err, errno, "%s: cannot be read", path);
+	if (!S_ISREG(st.st_mode))
+		return lp_err_say(err, EINVAL,
+				  "%s: is no regular file: a certificate or key is read again "
+				  "when it is renewed, so it takes a file with it",
+				  path);
+	r = lp_read_all(fd, text);
+	return r < 0 ? lp_err_set(err, -r, "%s: cannot be read", path) : 0;
+}
+
 /* A file in memory, to be given back with close_text. NULL and *err when that fails. */
 static BIO *open_text(const char *path, struct lp_buf *text, int *r, struct lp_err *err)
 {
 	BIO *bio = NULL;
 
 	lp_buf_init(text, FILE_MAX_BYTES);
-	*r = lp_read_file(AT_FDCWD, path, text);
-	if (*r < 0) {
-		(void)lp_err_set(err, -*r, "%s: cannot be read", path);
+	*r = read_text(path, text, err);
+	if (*r < 0)
 		return NULL;
-	}
 	bio = BIO_new_mem_buf(text->data ? (const void *)text->data : "", (int)text->len);
 	if (!bio)
 		*r = lp_err_set(err, ENOMEM, "%s", path);

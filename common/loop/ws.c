@@ -364,27 +364,6 @@ static int on_ws_event(struct lws *wsi, enum lws_callback_reasons reason, void *
 	return loop ? lp_ws_server_event(loop, wsi, reason, session, in, len) : 0;
 }
 
-/* The vhost with the TLS context of an authority; a reconnect finds the one made before. */
-static struct lws_vhost *tls_vhost(struct lp_loop *loop, const char *ca_file)
-{
-	struct lp_ws_tls *tls = loop->ws->tls;
-	struct lws_vhost *vhost;
-
-	while (tls && strcmp(tls->ca_file, ca_file) != 0)
-		tls = tls->next;
-	if (tls)
-		return tls->vhost;
-	vhost = lp_ws_vhost(loop, NULL, ca_file);
-	if (!vhost)
-		return NULL;
-	tls = lp_xcalloc(1, sizeof(*tls));
-	tls->ca_file = lp_xstrdup(ca_file);
-	tls->vhost = vhost;
-	tls->next = loop->ws->tls;
-	loop->ws->tls = tls;
-	return vhost;
-}
-
 /* Takes a URL apart; libwebsockets' parser writes NULs into its copy, cuts the leading '/' of the
  * path and gives "/" when there is none. */
 static int connect_parsed(struct lp_ws_host *host, struct lp_ws *ws, char *url,
@@ -398,18 +377,18 @@ static int connect_parsed(struct lp_ws_host *host, struct lp_ws *ws, char *url,
 
 	if (lws_parse_uri(url, &scheme, &address, &port, &path) != 0 || !address[0] || port < 1 ||
 	    port > 65535 || (strcmp(scheme, "ws") != 0 && strcmp(scheme, "wss") != 0))
-		return lp_err_say(err, EINVAL, "not a ws:// or wss:// address");
-	tls = strcmp(scheme, "wss") == 0;
+		return lp_err_say(err, EINVAL, "%s: not a ws:// or wss:// address", opts->url);
+	tls = ws->is_tls = strcmp(scheme, "wss") == 0;
 	full_path = path[0] && strcmp(path, "/") != 0 ? lp_xasprintf("/%s", path)
 						      : lp_xstrdup("/_livepush/ws");
 	ws->where = lp_xasprintf(strchr(address, ':') ? "[%s]:%d" : "%s:%d", address, port);
 	info.context = host->context;
 	info.vhost = host->base;
 	if (tls) {
-		info.vhost = tls_vhost(ws->loop, ca_file);
-		if (!info.vhost)
-			return lp_err_say(err, EINVAL,
-					  "cannot read the certificate authorities in %s", ca_file);
+		int r = lp_ws_tls_vhost(&info.vhost, ws->loop, ca_file, err);
+
+		if (r < 0)
+			return r;
 		info.ssl_connection = LCCSCF_USE_SSL;
 	}
 	info.address = opts->address ? opts->address : address;
@@ -449,7 +428,7 @@ int lp_ws_connect(struct lp_loop *loop, struct lp_ws **out, const struct lp_ws_c
 	r = connect_parsed(host, ws, url, opts, err);
 	if (r < 0) {
 		lp_ws_free(ws);
-		return lp_err_wrap(err, r, "%s", opts->url);
+		return r;
 	}
 	*out = ws;
 	return 0;

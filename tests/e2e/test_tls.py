@@ -3,11 +3,14 @@ certificate that is renewed while it serves."""
 
 import base64
 import hashlib
+import http.server
 import os
+import pathlib
 import shutil
 import socket
 import ssl
 import subprocess
+import threading
 import unittest
 
 import livepush_e2e as e2e
@@ -214,6 +217,133 @@ class Push(Tls):
             self.assertEqual((self.tree / "a").exists(), status == 0)
 
 
+class Refused(Tls):
+    """Each way in which a connection over TLS does not come about has words of its own."""
+
+    def say(self, *options, host="localhost", scheme="wss", status=1):
+        source = self.dir / "source"
+        e2e.write(source / "a", "one")
+        done = subprocess.run([e2e.LIVEPUSH, "push", *options, source,
+                               f"{scheme}://{host}:{self.port}"], cwd=self.dir,
+                              env={**self.env, "LIVEPUSH_SECRET": e2e.SECRET}, text=True,
+                              capture_output=True, timeout=e2e.PATIENCE * 2, check=False)
+        self.assertEqual(done.returncode, status, done.stderr)
+        self.assertEqual((self.tree / "a").exists(), status == 0)
+        return done.stderr
+
+    def sign(self, days, name, by="ca"):
+        """The certificate of the door by the test's authority, good for so many days."""
+        e2e.write(self.dir / "names", f"subjectAltName={name}\n")
+        self.openssl("req", "-new", "-key", "key.pem", "-out", "request.pem", "-subj", "/CN=x")
+        self.openssl("x509", "-req", "-in", "request.pem", "-CA", f"{by}.pem", "-CAkey",
+                     f"{by}-key.pem", "-CAcreateserial", "-days", str(days), "-extfile", "names",
+                     "-out", "cert.pem")
+
+    def test_files_of_authorities(self):
+        self.serve(app=None)
+        said = self.say("--ca", "none.pem")
+        self.assertIn("none.pem", said)
+        self.assertIn("No such file", said)
+        e2e.write(self.dir / "junk.pem", "nothing\n")
+        (self.dir / "empty.pem").touch()
+        for useless in ("junk.pem", "empty.pem", "key.pem", "."):
+            said = self.say("--ca", useless)
+            self.assertIn(f"{useless} holds no certificate", said)
+            self.assertIn("BEGIN CERTIFICATE", said)
+        os.mkfifo(self.dir / "pipe")
+        self.assertIn("pipe is no regular file", self.say("--ca", "pipe"))
+        self.say("--ca", "ca.pem", status=0)
+
+    def test_an_authority_that_is_not_known(self):
+        self.serve(app=None)
+        said = self.say()
+        self.assertIn("authority that is not trusted", said)
+        self.assertIn("--ca", said)
+
+    def test_certificates_between_that_are_left_out(self):
+        e2e.write(self.dir / "names", "basicConstraints=critical,CA:TRUE\n")
+        self.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                     "-keyout", "between-key.pem", "-out", "request.pem", "-subj", "/CN=between")
+        self.openssl("x509", "-req", "-in", "request.pem", "-CA", "ca.pem", "-CAkey", "ca-key.pem",
+                     "-CAcreateserial", "-days", "2", "-extfile", "names", "-out", "between.pem")
+        self.sign(2, "DNS:localhost", by="between")
+        self.serve(app=None)
+        said = self.say("--ca", "ca.pem")
+        self.assertIn("authority that is not trusted", said)
+        self.assertIn("certificates between", said)
+        said = self.say("--ca", "between.pem")
+        self.assertIn("at the top", said)
+        self.program.stop()
+        with open(self.dir / "cert.pem", "ab") as chain:
+            chain.write((self.dir / "between.pem").read_bytes())
+        self.serve(app=None)
+        self.assertNotIn("certificates between", self.say())
+        self.say("--ca", "ca.pem", status=0)
+
+    def test_one_that_is_signed_by_itself(self):
+        self.openssl("req", "-x509", "-key", "key.pem", "-days", "2", "-subj", "/CN=localhost",
+                     "-addext", "subjectAltName=DNS:localhost", "-out", "cert.pem")
+        self.serve(app=None)
+        said = self.say()
+        self.assertIn("signed by itself", said)
+        self.assertIn("--ca", said)
+        self.say("--ca", "cert.pem", status=0)
+
+    def test_another_host(self):
+        self.sign(2, "DNS:app.example.com")
+        self.serve(app=None)
+        for host in ("localhost", "127.0.0.1"):
+            said = self.say("--ca", "ca.pem", host=host)
+            self.assertIn(f"{host}:{self.port} is not for this name", said)
+            self.assertNotIn("--ca", said)
+
+    def test_one_that_has_expired(self):
+        self.sign(-1, "DNS:localhost")
+        self.serve(app=None)
+        said = self.say("--ca", "ca.pem")
+        self.assertIn("has expired", said)
+        self.assertIn("UTC", said)
+
+    def test_tls_or_not(self):
+        self.serve(app=None)
+        self.assertIn("asks for TLS", self.say(scheme="ws"))
+        self.program.stop()
+        self.program, self.port = self.controller(self.tree)
+        self.assertIn("write ws://", self.say())
+        # What would check nothing is refused.
+        self.assertIn("--ca", self.say("--ca", "ca.pem", scheme="ws", status=2))
+
+    def test_a_400_that_says_nothing_of_tls(self):
+        class Answers(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_error(400)
+
+            def log_message(self, *args):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.port = server.server_port
+        said = self.say(host="127.0.0.1", scheme="ws")
+        self.assertIn("HTTP status 400, not as livepush-controller", said)
+        self.assertIn("wss://", said)
+        self.assertNotIn("asks for TLS", said)
+
+    def test_the_documented_way_to_make_a_pin(self):
+        der = self.openssl("pkey", "-in", "key.pem", "-pubout", "-outform", "DER")
+        pin = "sha256//" + base64.b64encode(hashlib.sha256(der).digest()).decode()
+        root = pathlib.Path(__file__).parents[2]
+        for page in ("docs/security.md", "docs/man/livepush.1.scd"):
+            text = (root / page).read_text()
+            block = [part for part in text.split("```") if "sha256//," in part]
+            self.assertEqual(len(block), 1, page)
+            made = subprocess.run(["sh", "-c", block[0]], cwd=self.dir, capture_output=True,
+                                  text=True, check=True, timeout=e2e.PATIENCE).stdout.strip()
+            self.assertEqual(made, pin, page)
+
+
 class Certificate(Tls):
     def test_a_renewed_one_is_taken_and_a_broken_one_is_not(self):
         self.serve(app=None)
@@ -265,7 +395,6 @@ class Certificate(Tls):
         self.issue("cert2.pem", "key2.pem")
         cert, key = self.dir / "cert.pem", self.dir / "key.pem"
         rows = (
-            (("--tls-cert", cert), "--tls-key"),
             (("--tls-cert", self.dir / "none", "--tls-key", key), f"{self.dir}/none: "),
             (("--tls-cert", cert, "--tls-key", self.dir / "locked.pem"), "openssl pkey"),
             (("--tls-cert", cert, "--tls-key", self.dir / "key2.pem"), "does not belong"),
@@ -276,6 +405,40 @@ class Certificate(Tls):
                                   timeout=e2e.PATIENCE, check=False)
             self.assertEqual(done.returncode, 1, done.stderr)
             self.assertIn(says, done.stderr)
+
+    def test_tls_that_goes_stays_until_the_next_start(self):
+        e2e.write(self.tree / "livepush.yml",
+                  f"tls:\n  cert: {self.dir}/cert.pem\n  key: {self.dir}/key.pem\n")
+        source = self.dir / "source"
+        e2e.write(source / "livepush.yml", "app: x\n")
+        program, self.port = self.controller(self.tree)
+        self.livepush("push", "--ca", self.dir / "ca.pem", source, f"wss://localhost:{self.port}",
+                      env={"LIVEPUSH_SECRET": e2e.SECRET})
+        e2e.wait_for(lambda: "'tls' is gone from livepush.yml" in program.stderr(), what="warned")
+        self.assertTrue(self.serial())
+
+    def test_one_that_cannot_be_used_leaves_all_of_the_old_in_force(self):
+        os.mkfifo(self.dir / "pipe")
+        source = self.dir / "source"
+        for compat, expected in (("compat: fastpush\n", b"401"), ("", b"404")):
+            e2e.write(self.tree / "livepush.yml",
+                      f"{compat}tls:\n  cert: {self.dir}/cert.pem\n  key: {self.dir}/key.pem\n")
+            program, self.port = self.controller(self.tree)
+            ask = ("/_fastpush/status", "-o", "/dev/null", "-w", "%{http_code}")
+            self.assertEqual(self.curl(*ask), expected)
+            # It says the opposite of the calls, and a certificate that nobody will ever write.
+            e2e.write(source / "livepush.yml",
+                      f"{'' if compat else 'compat: fastpush'}\n"
+                      f"tls:\n  cert: {self.dir}/pipe\n  key: {self.dir}/key.pem\n")
+            done = self.livepush("push", "--ca", self.dir / "ca.pem", source,
+                                 f"wss://localhost:{self.port}",
+                                 env={"LIVEPUSH_SECRET": e2e.SECRET})
+            self.assertIn(f"{self.dir}/pipe: is no regular file", done.stdout + done.stderr)
+            self.assertEqual(self.curl(*ask), expected)
+            self.assertNotIn("the calls of cf-fastpush are on",
+                             program.stderr() if not compat else "")
+            self.assertTrue(self.serial())
+            program.stop()
 
     def test_a_key_that_everybody_may_read_is_warned_about(self):
         (self.dir / "key.pem").chmod(0o644)

@@ -3,10 +3,10 @@
 #include "common/base/lp_clock.h"
 #include "common/base/lp_mem.h"
 #include "tests/unit/controller/instance_rig.h"
+#include "tests/unit/fds.h"
 #include "wire/msg.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,18 +20,6 @@
 
 static struct instance instance;
 static size_t fds_before; /* descriptors of this process, the instance's included */
-
-static size_t count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	size_t n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	(void)closedir(dir);
-	return n;
-}
 
 static void await_fds(size_t n)
 {

@@ -40,6 +40,7 @@ static void write__says_every_number_once(void **state)
 	struct lp_metrics m = {.instance = "a\"b\\c\nd",
 			       .uptime_us = 61000001,
 			       .revision = 21,
+			       .echo_dropped = 22,
 			       .owned = true,
 			       .app = {.state = LP_SUP_SERVING, .generation = 31, .crashes = 32},
 			       .front = {.requests = UINT64_MAX, .conns = 41},
@@ -54,6 +55,7 @@ static void write__says_every_number_once(void **state)
 	assert_non_null(strstr(page, "\nlivepush_uptime_seconds 61.000001\n"));
 	assert_non_null(strstr(page, "\nlivepush_revision 21\n"));
 	assert_non_null(strstr(page, "\nlivepush_owner_connected 1\n"));
+	assert_non_null(strstr(page, "\nlivepush_app_output_dropped_bytes_total 22\n"));
 	assert_non_null(strstr(page, "\nlivepush_requests_total 18446744073709551615\n"));
 	assert_non_null(strstr(page, "\nlivepush_app_state{state=\"serving\"} 1\n"));
 	assert_non_null(strstr(page, "\nlivepush_app_state{state=\"failed\"} 0\n"));

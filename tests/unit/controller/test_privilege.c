@@ -75,11 +75,12 @@ static void drop__says_it_when_it_may_not(void **state)
 static void drop__leaves_what_is_needed(void **state)
 {
 	(void)state;
-	had[0].permitted = 1u << CAP_SYS_ADMIN | 1u << CAP_KILL;
+	had[0].permitted = 1u << CAP_SYS_ADMIN | 1u << CAP_KILL | 1u << CAP_FOWNER;
+	had[0].effective = 1u << CAP_SYS_ADMIN | 1u << CAP_KILL;
 	had[0].inheritable = 1u << CAP_KILL;
 	had[1].permitted = 1u << (CAP_BPF - 32);
 	assert_int_equal(lp_privilege_drop(NULL), 0);
-	assert_int_equal(left[0].permitted, 1u << CAP_KILL);
+	assert_int_equal(left[0].permitted, 1u << CAP_KILL | 1u << CAP_FOWNER);
 	assert_int_equal(left[0].effective, 1u << CAP_KILL);
 	assert_int_equal(left[0].inheritable, 0);
 	assert_int_equal(left[1].permitted, 0);

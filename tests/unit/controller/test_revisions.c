@@ -53,18 +53,24 @@ static void reopen(struct rig *rig)
 	rig->h = lp_revisions_open(rig->fd);
 }
 
-static void apply(const struct rig *rig, uint64_t revision, const char *path)
+/* tree: which one it leads to. */
+static void apply_tree(const struct rig *rig, uint64_t revision, const char *path, uint8_t tree)
 {
 	char *paths[] = {(char *)(uintptr_t)path};
 	const struct lp_applied a = {.revision = revision,
 				     .files = 1,
 				     .bytes = 10,
 				     .removed = path[0] == '-',
-				     .root = {.b = {7, (uint8_t)revision}},
+				     .root = {.b = {7, tree}},
 				     .paths = paths,
 				     .n_paths = 1};
 
 	lp_revisions_applied(rig->h, &a, 1000 + revision);
+}
+
+static void apply(const struct rig *rig, uint64_t revision, const char *path)
+{
+	apply_tree(rig, revision, path, (uint8_t)revision);
 }
 
 /* "1h 2f": revisions with the first letter of their states (p h f s u), with '+' when they are
@@ -215,6 +221,23 @@ static void goal__is_what_was_named_or_the_last_healthy_one(void **state)
 	assert_goal(rig, 0, 1, 4);
 }
 
+/* A failed save and its repair lead to the tree that was there before. */
+static void goal__is_another_tree(void **state)
+{
+	struct rig *rig = *state;
+
+	apply(rig, 1, "a");
+	lp_revisions_settled(rig->h, 1);
+	apply(rig, 2, "a");
+	lp_revisions_settled(rig->h, 2);
+	apply(rig, 3, "a");
+	lp_revisions_failed(rig->h, 3, "no");
+	apply_tree(rig, 4, "a", 2);
+	lp_revisions_settled(rig->h, 4);
+	assert_goal(rig, 0, 1, 2);
+	assert_goal(rig, 2, 2, 3);
+}
+
 static void list__is_bounded_and_survives(void **state)
 {
 	struct rig *rig = *state;
@@ -335,6 +358,7 @@ int main(void)
 		TEST(what_mends_a_revision__belongs_to_it),
 		TEST(paths__are_the_first_that_fit),
 		TEST(goal__is_what_was_named_or_the_last_healthy_one),
+		TEST(goal__is_another_tree),
 		TEST(list__is_bounded_and_survives),
 		TEST(trees__are_named),
 		TEST(a_file_that_was_cut_off__ends_there),

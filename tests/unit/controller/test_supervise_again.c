@@ -1,17 +1,10 @@
-/* test_supervise_again.c: health commands, trees that went back, and apps that restart themselves.
- */
+/* test_supervise_again.c: health commands, trees that went back, and what failures tell. */
 #include "tests/unit/controller/test_supervise_rig.h"
 
-#include "common/base/lp_clock.h"
 #include "controller/sup.h"
 
-#include <inttypes.h>
-#include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-#define LP_LOOP_TIMES 5 /* changes during starts that make a loop */
 
 static char *check[] = {(char[]){"/bin/sh"}, (char[]){"-c"}, (char[]){"./check"}, NULL};
 
@@ -116,6 +109,12 @@ static void failure__names_what_changed(void **state)
 	rig_stop(rig);
 }
 
+static bool runs_command(struct rig *rig, const void *arg)
+{
+	(void)arg;
+	return rig->sup->run != NULL;
+}
+
 static void rolled__leaves_the_serving_generation_alone(void **state)
 {
 	struct rig *rig = *state;
@@ -135,6 +134,33 @@ static void rolled__leaves_the_serving_generation_alone(void **state)
 	/* What is saved next is tried. */
 	rig_applied(rig, 3, path);
 	(void)rig_wait(rig, "restarted 3 3");
+	rig_stop(rig);
+}
+
+/* A start is not forgotten when its command runs meanwhile. */
+static void rolled__starts_what_is_under_way_anew(void **state)
+{
+	struct rig *rig = *state;
+	const char *path = "note.txt";
+	char *both[] = {(char[]){"*.txt"}}, *in[] = {(char[]){"*.in"}};
+	char *argv[] = {(char[]){"sleep"}, (char[]){"0.3"}, NULL};
+
+	rig->rules[0] =
+		(struct lp_conf_rule){.match = both, .n_match = 1, .action = LP_ACTION_NONE};
+	rig->rules[1] = (struct lp_conf_rule){.match = in,
+					      .n_match = 1,
+					      .action = LP_ACTION_RUN,
+					      .run = {.argv = argv, .n = 2},
+					      .timeout_ms = 20000};
+	rig->conf.n_rules = 2;
+	rig_create(rig);
+	lp_sup_start(rig->sup, 1);
+	(void)rig_wait(rig, "settled 1");
+	rig_applied(rig, 2, "a.in");
+	rig_until(rig, runs_command, NULL);
+	lp_sup_rolled(rig->sup, 1, &path, 1, false);
+	(void)rig_wait(rig, "settled");
+	assert_int_equal(rig->sup->state, LP_SUP_SERVING);
 	rig_stop(rig);
 }
 
@@ -171,306 +197,6 @@ static void rolled__restarts_when_asked(void **state)
 	rig_stop(rig);
 }
 
-static bool is_starting(struct rig *rig, const void *arg)
-{
-	char name[32];
-
-	(void)snprintf(name, sizeof(name), "slow.%d", *(const int *)arg);
-	return faccessat(rig->dir_fd, name, F_OK, 0) == 0;
-}
-
-/* Changes a.py with each start until the supervisor calls it a loop; the number of the generation
- * that is under way then. */
-static int loop_until_told(struct rig *rig, uint64_t *revision)
-{
-	int generation = 1;
-
-	rig_applied(rig, *revision, "a.py");
-	for (int i = 0; i < LP_LOOP_TIMES; i++) {
-		generation++;
-		rig_until(rig, is_starting, &generation);
-		rig_applied(rig, ++*revision, "a.py");
-	}
-	return generation;
-}
-
-static void loop__is_broken_and_told(void **state)
-{
-	struct rig *rig = *state;
-	uint64_t revision = 2;
-	int generation;
-
-	rig_create(rig);
-	lp_sup_start(rig->sup, 1);
-	(void)rig_wait(rig, "settled 1");
-	rig_mode(rig, "slow 0.5");
-	generation = loop_until_told(rig, &revision);
-	assert_non_null(strstr(rig_wait(rig, "failed LOOP"), "'/a.py' into 'ignore'"));
-	assert_string_equal(rig->path, "a.py");
-	/* The start that is under way comes to its end. */
-	rig_applied(rig, ++revision, "a.py");
-	(void)rig_wait(rig, "restarted");
-	assert_int_equal(rig_ask(rig), generation);
-	(void)rig_wait(rig, "settled");
-	/* Something else restarts it. */
-	rig_applied(rig, ++revision, "b.py");
-	generation++;
-	rig_until(rig, is_starting, &generation);
-	rig_applied(rig, ++revision, "a.py");
-	(void)rig_wait(rig, "restarted");
-	assert_int_equal(rig_ask(rig), generation);
-	assert_int_equal(rig_count(rig, "failed"), 1);
-	rig_stop(rig);
-}
-
-static bool has_hup(struct rig *rig, const void *arg)
-{
-	(void)arg;
-	return lp_buf_text(&rig->out) && strstr(lp_buf_text(&rig->out), "got hup in 1\n");
-}
-
-static void loop__passes_over_nothing_else(void **state)
-{
-	struct rig *rig = *state;
-	const char *both[] = {"a.py", "app.ini"};
-	char *match[] = {(char[]){"*.ini"}};
-	uint64_t revision = 2;
-	int generation;
-
-	rig->rules[0] = (struct lp_conf_rule){
-		.match = match, .n_match = 1, .action = LP_ACTION_SIGNAL, .signo = SIGHUP};
-	rig->conf.n_rules = 1;
-	rig_create(rig);
-	lp_sup_start(rig->sup, 1);
-	(void)rig_wait(rig, "settled 1");
-	rig_mode(rig, "slow 600");
-	generation = loop_until_told(rig, &revision);
-	(void)rig_wait(rig, "failed LOOP");
-	assert_false(lp_sup_applied(rig->sup, ++revision, both, 1));
-	assert_true(lp_sup_applied(rig->sup, ++revision, both, 2));
-	rig_until(rig, has_hup, NULL);
-	assert_int_equal(rig->sup->next->number, generation);
-	rig_stop(rig);
-}
-
-static void loop__is_none_when_others_change(void **state)
-{
-	struct rig *rig = *state;
-	uint64_t revision = 2;
-	char path[16];
-	int generation = 1;
-
-	rig_create(rig);
-	lp_sup_start(rig->sup, 1);
-	(void)rig_wait(rig, "settled 1");
-	rig_mode(rig, "slow 0.2");
-	for (int i = 0; i < 2 * LP_LOOP_TIMES; i++) {
-		(void)snprintf(path, sizeof(path), "%d.py", i);
-		rig_applied(rig, revision++, path);
-		generation++;
-		rig_until(rig, is_starting, &generation);
-	}
-	(void)rig_wait(rig, "settled");
-	assert_int_equal(rig_ask(rig), generation);
-	assert_int_equal(rig_count(rig, "failed"), 0);
-	rig_stop(rig);
-}
-
-static void loop__is_none_when_each_start_came_to_its_end(void **state)
-{
-	struct rig *rig = *state;
-
-	rig_create(rig);
-	lp_sup_start(rig->sup, 1);
-	(void)rig_wait(rig, "settled 1");
-	for (uint64_t revision = 2; revision < 2 + 2 * LP_LOOP_TIMES; revision++) {
-		rig_applied(rig, revision, "a.py");
-		(void)rig_wait(rig, "settled");
-	}
-	/* Another process may listen on the port that a start was given before the app does. Then
-	 * it takes that for healthy, and the app's own end for a crash, which is no loop. */
-	if (rig_count(rig, "failed LOOP") > 0)
-		fail_msg("%s", lp_buf_text(&rig->log));
-	assert_int_equal(rig_count(rig, "restarted"), 1 + 2 * LP_LOOP_TIMES);
-	rig_stop(rig);
-}
-
-static bool is_past(struct rig *rig, const void *arg)
-{
-	(void)rig;
-	return lp_now_us() >= *(const uint64_t *)arg;
-}
-
-/* Some time is over, or a start is on trial, which a slow machine must not miss. */
-static bool is_past_or_on_trial(struct rig *rig, const void *arg)
-{
-	return rig->sup->loop.trial.loop || is_past(rig, arg);
-}
-
-/* a.py changes some time after each start of the app, until the supervisor calls it a loop. Returns
- * how often it changed. */
-static int write_after_each_start(struct rig *rig, uint64_t *revision, uint64_t after_us)
-{
-	int generation = 1, changes = 0;
-	uint64_t due_us;
-
-	rig_mode(rig, "slow 0");
-	rig_applied(rig, *revision, "app.py");
-	while (rig_count(rig, "failed LOOP") == 0) {
-		generation++;
-		rig_until(rig, is_starting, &generation);
-		due_us = lp_now_us() + after_us;
-		rig_until(rig, is_past_or_on_trial, &due_us);
-		rig_applied(rig, ++*revision, "a.py");
-		assert_true(++changes <= 8 * LP_LOOP_TIMES);
-		due_us = lp_now_us() + 1000;
-		rig_until(rig, is_past, &due_us);
-	}
-	return changes;
-}
-
-static void loop__that_goes_on_after_the_start_is_broken(void **state)
-{
-	struct rig *rig = *state;
-	uint64_t revision = 2;
-	char expected[32];
-	int changes;
-
-	rig_create(rig);
-	lp_sup_start(rig->sup, 1);
-	(void)rig_wait(rig, "settled 1");
-	changes = write_after_each_start(rig, &revision, 400000);
-	/* The first one is like any save; five restarts follow, more on a machine that is busy. */
-	assert_true(changes > LP_LOOP_TIMES);
-	assert_non_null(strstr(rig_wait(rig, "failed LOOP"), "a.py changed during or soon after"));
-	assert_string_equal(rig->path, "a.py");
-	(void)snprintf(expected, sizeof(expected), "settled %" PRIu64, revision);
-	(void)rig_wait(rig, expected);
-	assert_int_equal(rig_ask(rig), changes + 1);
-	/* Later ones start nothing, and settle. */
-	rig_applied(rig, ++revision, "a.py");
-	(void)snprintf(expected, sizeof(expected), "settled %" PRIu64, revision);
-	(void)rig_wait(rig, expected);
-	assert_int_equal(rig_ask(rig), changes + 1);
-	/* What else is saved restarts it. */
-	rig_applied(rig, ++revision, "b.py");
-	(void)snprintf(expected, sizeof(expected), "settled %" PRIu64, revision);
-	(void)rig_wait(rig, expected);
-	assert_int_equal(rig_ask(rig), changes + 2);
-	rig_applied(rig, ++revision, "a.py");
-	(void)snprintf(expected, sizeof(expected), "settled %" PRIu64, revision);
-	(void)rig_wait(rig, expected);
-	assert_int_equal(rig_ask(rig), changes + 2);
-	/* It may have been somebody's save after all. */
-	(void)rig_wait(rig, "restarted");
-	assert_int_equal(rig_ask(rig), changes + 3);
-	assert_int_equal(rig_count(rig, "failed"), 1);
-	rig_stop(rig);
-}
-
-static bool is_on_trial(struct rig *rig, const void *arg)
-{
-	(void)arg;
-	return rig->sup->loop.trial.loop != NULL;
-}
-
-static void loop__trial_ends_when_nothing_serves(void **state)
-{
-	struct rig *rig = *state;
-	struct lp_sup_status serving;
-	uint64_t due_us, revision = 2;
-
-	rig_create(rig);
-	lp_sup_start(rig->sup, 1);
-	(void)rig_wait(rig, "settled 1");
-	for (int i = 0; i < LP_LOOP_TRIAL; i++) {
-		rig_applied(rig, revision++, "a.py");
-		(void)rig_wait(rig, "settled");
-		due_us = lp_now_us() + 600000;
-		rig_until(rig, is_past, &due_us);
-	}
-	rig_applied(rig, revision, "a.py");
-	rig_until(rig, is_on_trial, NULL);
-	lp_sup_status(rig->sup, &serving);
-	assert_int_equal(kill((pid_t)serving.pid, SIGKILL), 0);
-	(void)rig_wait(rig, "failed CRASH");
-	assert_true(!rig->sup->loop.trial.loop || rig->sup->loop.trial.due_us <= lp_now_us());
-	(void)rig_wait(rig, "settled");
-	assert_int_equal(rig_ask(rig), 2 + LP_LOOP_TRIAL);
-	rig_stop(rig);
-}
-
-/* Somebody who mends the app has it back at once. */
-static void loop__puts_nothing_on_trial_after_failures(void **state)
-{
-	struct rig *rig = *state;
-	uint64_t revision = 2;
-
-	rig_create(rig);
-	lp_sup_start(rig->sup, 1);
-	(void)rig_wait(rig, "settled 1");
-	rig_mode(rig, "exit 3");
-	for (int i = 0; i < LP_LOOP_TRIAL + 1; i++) {
-		rig_applied(rig, revision++, "a.py");
-		(void)rig_wait(rig, "failed START");
-	}
-	rig_mode(rig, "serve");
-	rig_applied(rig, revision, "a.py");
-	(void)rig_wait(rig, "settled");
-	assert_null(rig->sup->loop.trial.on_fire);
-	assert_int_equal(rig_count(rig, "restarted"), 2);
-	rig_stop(rig);
-}
-
-static bool has_next(struct rig *rig, const void *arg)
-{
-	(void)arg;
-	return rig->sup->next != NULL;
-}
-
-/* Somebody saves, a formatter writes the same file at once, and somebody looks at it for a while.
- */
-static void loop__puts_nothing_on_trial_that_comes_in_pairs(void **state)
-{
-	struct rig *rig = *state;
-	uint64_t due_us, revision = 2;
-
-	rig_create(rig);
-	lp_sup_start(rig->sup, 1);
-	(void)rig_wait(rig, "settled 1");
-	for (int i = 0; i < LP_LOOP_TRIAL; i++) {
-		rig_applied(rig, revision++, "a.py");
-		rig_until(rig, has_next, NULL);
-		rig_applied(rig, revision++, "a.py");
-		(void)rig_wait(rig, "settled");
-		due_us = lp_now_us() + 1500000;
-		rig_until(rig, is_past, &due_us);
-	}
-	assert_null(rig->sup->loop.trial.on_fire);
-	assert_int_equal(rig_count(rig, "failed LOOP"), 0);
-	rig_stop(rig);
-}
-
-static void loop__is_none_of_what_starts_nothing(void **state)
-{
-	struct rig *rig = *state;
-	char *match[] = {(char[]){"*.log"}};
-
-	rig->rules[0] = (struct lp_conf_rule){
-		.match = match, .n_match = 1, .action = LP_ACTION_NONE, .timeout_ms = 1000};
-	rig->conf.n_rules = 1;
-	rig_create(rig);
-	lp_sup_start(rig->sup, 1);
-	(void)rig_wait(rig, "settled 1");
-	for (uint64_t revision = 2; revision < 2 + 3 * LP_LOOP_TIMES; revision++) {
-		rig_applied(rig, revision, "app.log");
-		(void)rig_wait(rig, "settled");
-	}
-	assert_int_equal(rig_count(rig, "restarted"), 1);
-	assert_int_equal(rig_count(rig, "failed"), 0);
-	rig_stop(rig);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(void)
@@ -483,17 +209,9 @@ int main(void)
 		TEST(health_command__that_cannot_be_run_is_told),
 		TEST(failure__names_what_changed),
 		TEST(rolled__leaves_the_serving_generation_alone),
+		TEST(rolled__starts_what_is_under_way_anew),
 		TEST(rolled__starts_what_does_not_run),
 		TEST(rolled__restarts_when_asked),
-		TEST(loop__is_broken_and_told),
-		TEST(loop__passes_over_nothing_else),
-		TEST(loop__is_none_when_others_change),
-		TEST(loop__is_none_when_each_start_came_to_its_end),
-		TEST(loop__that_goes_on_after_the_start_is_broken),
-		TEST(loop__trial_ends_when_nothing_serves),
-		TEST(loop__puts_nothing_on_trial_after_failures),
-		TEST(loop__puts_nothing_on_trial_that_comes_in_pairs),
-		TEST(loop__is_none_of_what_starts_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

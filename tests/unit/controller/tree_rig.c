@@ -236,9 +236,10 @@ static int by_text(const void *a, const void *b)
 
 const char *rig_list(struct rig *r, const char *path)
 {
+	size_t room = LP_LIST_FOREIGN_BYTES;
 	struct lines l = {0};
 
-	if (lp_tree_list(r->tree, path, on_entries, &l, &r->err) < 0)
+	if (lp_tree_list(r->tree, path, &room, on_entries, &l, &r->err) < 0)
 		fail_msg("%s", r->err.msg);
 	if (l.n > 1)
 		qsort(l.line, l.n, sizeof(char *), by_text);

@@ -2,13 +2,13 @@
  */
 #include "harness.h"
 #include "harness_io.h"
+#include "tests/unit/fds.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 
 #include <cmocka.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -255,18 +255,6 @@ static void handover__survives_the_proxy(void **state)
 	expect_text(fd, "still");
 	(void)close(client);
 	assert_int_equal(recv(fd, &(char){0}, 1, 0), 0);
-}
-
-static size_t count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	size_t n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	(void)closedir(dir);
-	return n;
 }
 
 static bool has_fds_besides_taken(size_t n)

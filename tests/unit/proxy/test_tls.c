@@ -1,5 +1,6 @@
 /* tests/unit/proxy/test_tls.c: the door with TLS: what it speaks and refuses, how connections begin
  * and end, and its certificate. */
+#include "common/base/lp_fs.h"
 #include "harness.h"
 #include "harness_io.h"
 #include "harness_tls.h"
@@ -46,6 +47,13 @@ static int set_up(void **state)
 static int set_up_short(void **state)
 {
 	limits.header_timeout_ms = 2000; /* a handshake, however slow the machine is */
+	return set_up(state);
+}
+
+/* What ends here is ended by something else than time. */
+static int set_up_patient(void **state)
+{
+	limits.header_timeout_ms = 3600000;
 	return set_up(state);
 }
 
@@ -182,6 +190,54 @@ static void handshakes__have_the_time_of_a_head(void **state)
 	tls_close(idle);
 	(void)close(silent);
 	(void)close(slow);
+}
+
+/* Those who begin a handshake and never end it take up no more than some do; the last that came
+ * stay, and so does who is through. */
+static void handshakes__that_do_not_end_are_bounded_together(void **state)
+{
+	enum { N = 550, LEFT = 512 }; /* times 64 KiB: N is more than 32 MiB */
+	static const char hello[] = "\x16\x03\x01\x02";
+	SSL *idle = open_client();
+	static int fds[N];
+
+	(void)state;
+	(void)lp_raise_nofile();
+	for (size_t i = 0; i < N; i++) {
+		fds[i] = client_open(&door);
+		client_send(fds[i], hello);
+	}
+	rig_await(&door, RIG_CONNS, LEFT + 1);
+	assert_true(is_closed(fds[0]));
+	assert_serves(idle);
+	tls_close(idle);
+	for (size_t i = 0; i < N; i++)
+		(void)close(fds[i]);
+	/* Nothing is left of them: as many can begin again, and one end. */
+	rig_await(&door, RIG_CONNS, 0);
+	for (size_t i = 0; i < LEFT; i++) {
+		fds[i] = client_open(&door);
+		client_send(fds[i], hello);
+	}
+	rig_await(&door, RIG_CONNS, LEFT);
+	for (size_t i = 0; i < LEFT; i++)
+		(void)close(fds[i]);
+}
+
+/* OpenSSL would take 128 KiB of a ClientHello, and keep them until the rest comes. */
+static void handshakes__are_short(void **state)
+{
+	static const uint8_t record[] = {0x16, 3, 1, 0x40, 0}, hello[] = {1, 1, 0xff, 0};
+	static const char zeros[0x4000];
+	int fd = client_open(&door);
+
+	(void)state;
+	client_send_bytes(fd, record, sizeof(record));
+	client_send_bytes(fd, hello, sizeof(hello));
+	client_send_bytes(fd, zeros, sizeof(zeros) - sizeof(hello));
+	rig_await(&door, RIG_CONNS, 0);
+	assert_true(is_closed(fd));
+	(void)close(fd);
 }
 
 static void protocols__are_http_1_1_alone(void **state)
@@ -375,7 +431,7 @@ static void encrypt_key(const char *from, const char *to)
 static void files__that_do_not_do_are_named_with_the_way_out(void **state)
 {
 	struct tls_files good, other;
-	char bad[160], locked[160], missing[160];
+	char bad[160], locked[160], missing[160], fifo[160];
 	struct ssl_ctx_st *ctx = NULL;
 
 	(void)state;
@@ -386,6 +442,8 @@ static void files__that_do_not_do_are_named_with_the_way_out(void **state)
 	(void)snprintf(missing, sizeof(missing), "%s.missing", good.key);
 	write_text(bad, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
 	encrypt_key(good.key, locked);
+	(void)snprintf(fifo, sizeof(fifo), "%s.fifo", good.key);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
 	const struct {
 		const char *cert, *key, *named, *says;
 		int error;
@@ -397,7 +455,9 @@ static void files__that_do_not_do_are_named_with_the_way_out(void **state)
 		{good.cert, good.cert, good.cert, "no private key", -EINVAL},
 		{good.cert, locked, locked, "openssl pkey", -EINVAL},
 		{good.cert, other.key, other.key, "does not belong", -EINVAL},
-		{"/dev/null", good.key, "/dev/null", "certificate", -EINVAL},
+		{"/dev/null", good.key, "/dev/null", "no regular file", -EINVAL},
+		{fifo, good.key, fifo, "no regular file", -EINVAL},
+		{good.cert, fifo, fifo, "no regular file", -EINVAL},
 	};
 
 	for (size_t i = 0; i < LP_COUNT_OF(rows); i++) {
@@ -423,6 +483,8 @@ int main(void)
 		WITH_DOOR(noise__ends_the_connection),
 		cmocka_unit_test_setup_teardown(handshakes__have_the_time_of_a_head, set_up_short,
 						tear_down),
+		WITH_DOOR(handshakes__that_do_not_end_are_bounded_together),
+		cmocka_unit_test_setup_teardown(handshakes__are_short, set_up_patient, tear_down),
 		WITH_DOOR(protocols__are_http_1_1_alone),
 		WITH_DOOR(renegotiation__is_refused),
 		WITH_DOOR(sessions__are_resumed_by_ticket),
