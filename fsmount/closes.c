@@ -3,6 +3,8 @@
 
 #include "common/base/lp_clock.h"
 #include "common/base/lp_mem.h"
+#include "common/base/lp_thread.h"
+#include "fsmount/finish.h"
 #include "fsmount/fs.h"
 #include "fsmount/report.h"
 #include "fsmount/writers.h"
@@ -10,7 +12,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -33,10 +34,11 @@ enum {
 	EVENT_BYTES = 8192,
 	/* After so many closes with no longer gaps between them (a copy, a checkout), they are read
 	 * together, after pauses: being woken for each one costs who writes more than that helps.
+	 * Looks that are due wait for the next of them as well.
 	 */
 	STREAM_CLOSES = 8,
-	STREAM_GAP_US = 2000,
-	STREAM_PAUSE_US = 1000,
+	STREAM_GAP_US = 6000,
+	STREAM_PAUSE_US = 3000,
 };
 
 int lp_closes_open(struct lp_closes *c, struct lp_fsmount *m, struct lp_err *err)
@@ -47,86 +49,6 @@ int lp_closes_open(struct lp_closes *c, struct lp_fsmount *m, struct lp_err *err
 	c->fan_fd = lp_writers_watch();
 	c->wake_fd = c->fan_fd < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return c->wake_fd < 0 ? lp_err_set(err, errno, "prepare to watch the mount (fanotify)") : 0;
-}
-
-/* What is left of an episode of writing that has ended. */
-struct ended {
-	struct lp_written *written;
-	bool news;
-};
-
-/* The lock of w is held. The file below is closed before it counts as closed here: who is told of
- * that by inotify finds it being written still, and leaves it to the report, which knows what was
- * written. When the report comes nobody has it open. */
-static struct ended end_locked(struct lp_inode *inode, struct lp_writing *w)
-{
-	struct ended e = {.written = lp_writing_take(w, inode->fd)};
-
-	if (w->fd >= 0)
-		(void)close(lp_take_fd(&w->fd));
-	e.news = atomic_exchange(&inode->dirty, false);
-	atomic_store(&inode->writers, 0);
-	w->created = false;
-	return e;
-}
-
-/* Reports what ended. opened_as: another name of the file, by which it was opened; "": none. */
-static void report_ended(struct lp_closes *c, const struct lp_inode *inode, bool rested,
-			 struct ended *e, const char *opened_as)
-{
-	if (e->news && rested)
-		lp_report_closed(c->m, inode, e->written, opened_as);
-	else if (e->news)
-		lp_report_resting(c->m, inode);
-	free(e->written);
-}
-
-/* Ends the writing of the inode and reports it. */
-static void finish_inode(struct lp_closes *c, struct lp_inode *inode, bool rested)
-{
-	struct lp_writing *w = lp_inode_writing(&c->m->inodes, inode);
-	struct ended e;
-
-	(void)pthread_mutex_lock(&w->lock);
-	e = end_locked(inode, w);
-	(void)pthread_mutex_unlock(&w->lock);
-	report_ended(c, inode, rested, &e, "");
-}
-
-/* What a look at an inode is to find out. */
-struct question {
-	struct lp_inode *inode;
-	int fd;                /* taken; the same file in the mount; -1: not open */
-	enum lp_writers found; /* when it is not open */
-	bool may_be_opening;   /* who made it may not have come to open it yet */
-};
-
-/* Ends the writing of the inode unless somebody has it open, and reports it. The answer and the end
- * are one step: a writer that comes in between would be taken for one that is done. The descriptor
- * is closed before anything is reported: it keeps the mount busy. Returns the answer. */
-static enum lp_writers finish_unless_open(struct lp_closes *c, struct question *q)
-{
-	struct lp_writing *w = lp_inode_writing(&c->m->inodes, q->inode);
-	char opened_as[PATH_MAX] = "";
-	enum lp_writers found = q->found;
-	struct ended e = {0};
-
-	(void)pthread_mutex_lock(&w->lock);
-	if (q->fd >= 0)
-		found = lp_writers_find(q->fd);
-	if (found == LP_WRITERS_SOME)
-		w->created = false;
-	else if (q->may_be_opening && w->created)
-		found = LP_WRITERS_SOME;
-	else
-		e = end_locked(q->inode, w);
-	(void)pthread_mutex_unlock(&w->lock);
-	if (q->fd >= 0 && e.news)
-		lp_report_opened_as(c->m, q->inode, q->fd, opened_as);
-	lp_auto_close(&q->fd);
-	if (found != LP_WRITERS_SOME)
-		report_ended(c, q->inode, found == LP_WRITERS_NONE, &e, opened_as);
-	return found;
 }
 
 /* Puts a look into the list, which is in order of time. Takes the reference. */
@@ -186,7 +108,7 @@ void lp_closes_expect(struct lp_closes *c, struct lp_inode *inode)
  */
 static void on_close(struct lp_closes *c, int fd)
 {
-	struct question q = {.inode = lp_writers_inode(fd), .fd = fd};
+	struct lp_finish_look q = {.inode = lp_writers_inode(fd), .fd = fd};
 
 	if (q.inode == NULL) {
 		(void)close(fd);
@@ -195,7 +117,7 @@ static void on_close(struct lp_closes *c, int fd)
 	lp_inode_ref(&c->m->inodes, q.inode);
 	if (!atomic_load(&q.inode->dirty))
 		(void)close(fd);
-	else if (finish_unless_open(c, &q) == LP_WRITERS_SOME)
+	else if (lp_finish_unless_open(c->m, &q, &c->held) == LP_WRITERS_SOME)
 		look_again(c, q.inode, 0);
 	lp_inode_put(&c->m->inodes, q.inode, 1);
 }
@@ -226,7 +148,7 @@ static bool begin_look(struct lp_closes *c, struct lp_inode *inode, bool now)
 static void on_due(struct lp_closes *c, struct lp_closes_look *look)
 {
 	bool now = look->due_us > lp_now_us(); /* lp_closes_sync */
-	struct question q = {.inode = look->inode, .may_be_opening = look->tries < MAX_TRIES};
+	struct lp_finish_look q = {.inode = look->inode, .may_be_opening = look->tries < MAX_TRIES};
 	bool again;
 
 	if (look->tries == 0 && !begin_look(c, look->inode, now))
@@ -234,7 +156,7 @@ static void on_due(struct lp_closes *c, struct lp_closes_look *look)
 	if (!atomic_load(&look->inode->dirty))
 		return;
 	q.fd = lp_writers_open(c->m, look->inode, &q.found);
-	if (finish_unless_open(c, &q) != LP_WRITERS_SOME)
+	if (lp_finish_unless_open(c->m, &q, &c->held) != LP_WRITERS_SOME)
 		return;
 	(void)pthread_mutex_lock(&look->inode->writing->lock);
 	again = look->inode->writing->created;
@@ -353,6 +275,7 @@ static size_t read_closes(struct lp_closes *c)
 			else
 				on_lost(c);
 		}
+		lp_report_held(c->m, &c->held);
 	}
 	if (len < 0 && errno != EAGAIN && errno != EINTR) {
 		n++;
@@ -395,8 +318,7 @@ static void wait_for_work(struct lp_closes *c, bool in_stream, int64_t wait_us)
 {
 	struct pollfd fds[2] = {{.fd = c->wake_fd, .events = POLLIN},
 				{.fd = c->fan_fd, .events = POLLIN}};
-	int64_t us =
-		in_stream && (wait_us < 0 || wait_us > STREAM_PAUSE_US) ? STREAM_PAUSE_US : wait_us;
+	int64_t us = in_stream ? STREAM_PAUSE_US : wait_us;
 	const struct timespec wait = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
 	uint64_t count;
 
@@ -420,6 +342,7 @@ static void *run(void *arg)
 			on_due(c, look);
 			release_look(c, look);
 		}
+		lp_report_held(c->m, &c->held);
 		answer(c, asked);
 		wait_for_work(c, in_stream, wait_us);
 	}
@@ -428,19 +351,14 @@ static void *run(void *arg)
 
 int lp_closes_start(struct lp_closes *c, struct lp_err *err)
 {
-	sigset_t all;
-	sigset_t before;
-	int e;
+	int r;
 
 	if (fanotify_mark(c->fan_fd, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FAN_CLOSE_WRITE, AT_FDCWD,
 			  c->m->mountpoint) < 0)
 		return lp_err_set(err, errno, "watch the mount (fanotify)");
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	e = pthread_create(&c->thread, NULL, run, c);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	c->started = e == 0;
-	return e == 0 ? 0 : lp_err_set(err, e, "start a thread for the file system");
+	r = lp_thread_start(&c->thread, run, c);
+	c->started = r == 0;
+	return r == 0 ? 0 : lp_err_set(err, -r, "start a thread for the file system");
 }
 
 void lp_closes_stop(struct lp_closes *c)
@@ -475,7 +393,7 @@ void lp_closes_settle(struct lp_closes *c)
 	while ((n = lp_inodes_list(&c->m->inodes, &at, batch, LP_COUNT_OF(batch))) > 0) {
 		for (size_t i = 0; i < n; i++) {
 			if (atomic_load(&batch[i]->dirty))
-				finish_inode(c, batch[i], !c->started);
+				lp_finish_inode(c->m, batch[i], !c->started);
 			lp_inode_put(&c->m->inodes, batch[i], 1);
 		}
 	}

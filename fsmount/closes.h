@@ -9,6 +9,7 @@
 #define LP_FSMOUNT_CLOSES_H
 
 #include "common/base/lp_err.h"
+#include "fsmount/held.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -34,6 +35,7 @@ struct lp_closes {
 	pthread_mutex_t lock;
 	struct lp_closes_look *first; /* lock; in order of due_us */
 	struct lp_closes_look *last;
+	struct lp_held held; /* of the thread; of lp_closes_drain's caller when that has ended */
 	pthread_cond_t changed;
 	uint64_t asked;    /* lock; so many have called lp_closes_sync */
 	uint64_t answered; /* lock; of them so many can go on */

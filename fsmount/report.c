@@ -10,6 +10,7 @@
 #include "fsmount/report.h"
 
 #include "common/base/lp_clock.h"
+#include "common/base/lp_mem.h"
 #include "common/base/lp_path.h"
 #include "fsmount/io.h"
 
@@ -158,6 +159,28 @@ void lp_report_closed(const struct lp_fsmount *m, const struct lp_inode *inode,
 	report_as(m, inode, LP_EVENT_CLOSED, written);
 	if (also[0] != '\0' && (lp_report_path(m, inode, path) != 0 || strcmp(path, also) != 0))
 		report(m, LP_EVENT_CLOSED, also, NULL);
+}
+
+void lp_report_hold(const struct lp_fsmount *m, struct lp_held *held, const struct lp_inode *inode)
+{
+	char path[PATH_MAX];
+	int r = lp_report_path(m, inode, path);
+
+	if (r == 0)
+		held->paths[held->n++] = lp_xstrdup(path);
+	else if (r == -ESTALE) /* as in report_as */
+		report(m, LP_EVENT_LOST, "", NULL);
+	if (held->n == LP_COUNT_OF(held->paths))
+		lp_report_held(m, held);
+}
+
+void lp_report_held(const struct lp_fsmount *m, struct lp_held *held)
+{
+	for (size_t i = 0; i < held->n; i++) {
+		report(m, LP_EVENT_CLOSED, held->paths[i], NULL);
+		free(held->paths[i]);
+	}
+	held->n = 0;
 }
 
 void lp_report_opened_as(const struct lp_fsmount *m, const struct lp_inode *inode, int fd,

@@ -3,6 +3,7 @@
 #define LP_FSMOUNT_REPORT_H
 
 #include "fsmount/fs.h"
+#include "fsmount/held.h"
 #include "sync/event.h"
 
 /* Writes the path of the inode, relative to the workspace ("" for its root), as its directory
@@ -32,6 +33,13 @@ void lp_report_closed(const struct lp_fsmount *m, const struct lp_inode *inode,
  * when it has several names; "" otherwise. */
 void lp_report_opened_as(const struct lp_fsmount *m, const struct lp_inode *inode, int fd,
 			 char out[PATH_MAX]);
+
+/* As lp_report_closed, of a file of which nothing is known to have been written, but later: with
+ * lp_report_held, or when there are many. */
+void lp_report_hold(const struct lp_fsmount *m, struct lp_held *held, const struct lp_inode *inode);
+
+/* Reports what waits. */
+void lp_report_held(const struct lp_fsmount *m, struct lp_held *held);
 
 /* The same when it is not known whether somebody still writes it. */
 void lp_report_resting(const struct lp_fsmount *m, const struct lp_inode *inode);

@@ -244,6 +244,33 @@ static void open__for_writing_without_a_change_is_not_reported(void **state)
 	assert_int_equal(close(open_at(fx, "f", O_RDONLY)), 0);
 }
 
+/* So many, without a pause, that they are read and reported together. */
+static void closes__without_a_pause_are_each_reported_once(void **state)
+{
+	enum { FILES = 300 };
+	struct fx *fx = *state;
+	bool seen[FILES] = {false};
+
+	for (int i = 0; i < FILES; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "f%d", i);
+		fx_write(fx, name, name);
+	}
+	for (int i = 0; i < FILES; i++) {
+		const struct fx_event ev = fx_take(fx, NULL);
+		char *end;
+		long n = strtol(ev.path + 1, &end, 10);
+
+		assert_int_equal(ev.kind, LP_EVENT_CLOSED);
+		assert_string_equal(ev.content, ev.path);
+		assert_true(ev.path[0] == 'f' && *end == '\0' && n >= 0 && n < FILES);
+		assert_false(seen[n]);
+		seen[n] = true;
+	}
+	fx_expect_no_more(fx);
+}
+
 static void truncate__is_reported_when_nobody_writes(void **state)
 {
 	struct fx *fx = *state;
@@ -401,6 +428,7 @@ int main(void)
 		T(write__through_a_mapping_is_reported_at_close),
 		T(create__without_write_is_reported_at_close),
 		T(open__for_writing_without_a_change_is_not_reported),
+		T(closes__without_a_pause_are_each_reported_once),
 		T(truncate__is_reported_when_nobody_writes),
 		T(mkdir__reports_each_directory_as_a_subtree),
 		T(rename__of_a_directory_moves_the_paths_below),
