@@ -1,6 +1,7 @@
 /* cli/cmd_history.c: livepush history: what an app's instances were given, and what became of it.
  */
 #include "cli/command.h"
+#include "cli/names.h"
 #include "cli/number.h"
 #include "cli/observer.h"
 #include "cli/output.h"
@@ -16,11 +17,13 @@
 #define DEFAULT_LINES 20u
 #define PATHS_SHOWN   3u
 
+/* answers: one an instance, encoded; empty: none came. They come in any order, and are printed in
+ * that of the configuration. */
 struct history {
 	const struct lp_args *args;
 	uint64_t most;
-	size_t n_instances;
-	char **names; /* of the instances, owned */
+	struct lp_names names;
+	struct lp_buf *answers;
 	bool failed;
 };
 
@@ -40,8 +43,7 @@ static void on_up(void *ctx, struct lp_link *link, const char *instance)
 	struct history *h = ctx;
 	struct lp_msg msg = {.kind = LP_MSG_HISTORY};
 
-	free(h->names[lp_link_index(link)]);
-	h->names[lp_link_index(link)] = lp_xstrdup(instance);
+	lp_names_set(&h->names, link, instance);
 	msg.u.history.most = h->most;
 	if (lp_link_send(link, &msg) < 0)
 		return; /* it went down, which is reported */
@@ -146,7 +148,7 @@ static void print_people(const struct history *h, const char *instance,
 {
 	size_t present = m->n_revisions;
 
-	if (h->n_instances > 1)
+	if (h->names.n > 1)
 		(void)printf("%s\n", instance);
 	if (m->n_revisions == 0)
 		(void)printf("nothing was applied here yet\n");
@@ -163,23 +165,40 @@ static void print_people(const struct history *h, const char *instance,
 static bool on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg)
 {
 	struct history *h = ctx;
-	const char *instance = h->names[lp_link_index(link)];
 
 	if (msg->kind != LP_MSG_REVISIONS)
 		return false;
-	if (h->args->json)
-		print_json(h, instance, &msg->u.revisions);
-	else
-		print_people(h, instance, &msg->u.revisions);
+	if (lp_msg_encode(msg, &h->answers[lp_link_index(link)]) < 0) {
+		(void)lp_out_fail(h->args->json, "%s: its history does not fit into memory",
+				  h->args->words[0]);
+		h->failed = true;
+	}
 	return true;
+}
+
+static void print_all(struct history *h)
+{
+	for (size_t i = 0; i < h->names.n; i++) {
+		const struct lp_buf *answer = &h->answers[i];
+		struct lp_msg msg;
+
+		if (answer->len == 0 || lp_msg_decode(&msg, answer->data, answer->len, NULL) < 0)
+			continue;
+		if (h->args->json)
+			print_json(h, h->names.list[i], &msg.u.revisions);
+		else
+			print_people(h, h->names.list[i], &msg.u.revisions);
+		lp_msg_finish(&msg);
+	}
 }
 
 static void on_down(void *ctx, struct lp_link *link, const char *reason)
 {
 	struct history *h = ctx;
+	char suffix[LP_NAMES_SUFFIX_BYTES];
 
-	(void)link;
-	(void)lp_out_fail(h->args->json, "%s: %s", h->args->words[0], reason);
+	(void)lp_out_fail(h->args->json, "%s%s: %s", h->args->words[0],
+			  lp_names_suffix(&h->names, link, suffix), reason);
 	h->failed = true;
 }
 
@@ -199,14 +218,16 @@ int lp_cmd_history(const struct lp_args *args)
 		return lp_out_misuse(args, "lines", "number from 1 to %d", LP_WIRE_REVISIONS_MAX);
 	if (lp_observer_find(&target, &session, args->words[0], lp_arg(args, "secret-file"), &err) <
 	    0)
-		return lp_out_fail(args->json, "%s", err.msg);
+		return lp_out_err(args->json, &err);
 	json_decref(session);
-	h.n_instances = target.n_urls;
-	h.names = lp_xcalloc(target.n_urls, sizeof(char *));
+	lp_names_init(&h.names, target.n_urls);
+	h.answers = lp_xcalloc(target.n_urls, sizeof(*h.answers));
 	missing = lp_observer_run(&target, TIMEOUT_MS, &ops, &interrupted, &err);
+	print_all(&h);
 	for (size_t i = 0; i < target.n_urls; i++)
-		free(h.names[i]);
-	free(h.names);
+		lp_buf_finish(&h.answers[i]);
+	free(h.answers);
+	lp_names_finish(&h.names);
 	lp_target_finish(&target);
 	if (missing < 0)
 		return lp_out_fail(args->json, "%s", err.msg);

@@ -26,7 +26,7 @@ static void name_holder(const struct lp_args *args, struct lp_buf *who)
 		r = lp_buf_addf(who, "%s%s", i > 0 ? " " : "", args->child[i]);
 	/* What does not fit is left out. */
 	if (!args->child)
-		r = lp_buf_addf(who, "livepush hold (by pid %d)", (int)getppid());
+		r = lp_buf_addf(who, "livepush hold (pid %d)", (int)getppid());
 	(void)r;
 }
 

@@ -1,9 +1,9 @@
 /* cli/cmd_restart.c: livepush restart: a new generation on every instance. */
 #include "cli/command.h"
+#include "cli/names.h"
 #include "cli/number.h"
 #include "cli/observer.h"
 #include "cli/output.h"
-#include "common/base/lp_mem.h"
 
 #include <string.h>
 
@@ -11,7 +11,7 @@
 
 struct restart {
 	const struct lp_args *args;
-	char **names; /* of the instances, owned */
+	struct lp_names names;
 	bool failed;
 };
 
@@ -20,46 +20,46 @@ static void on_up(void *ctx, struct lp_link *link, const char *instance)
 	const struct lp_msg msg = {.kind = LP_MSG_RESTART};
 	struct restart *r = ctx;
 
-	free(r->names[lp_link_index(link)]);
-	r->names[lp_link_index(link)] = lp_xstrdup(instance);
+	lp_names_set(&r->names, link, instance);
 	if (lp_link_send(link, &msg) < 0)
 		return; /* it went down, which is reported */
 }
 
-static void print_restarted(const struct restart *r, const char *instance,
+static void print_restarted(const struct restart *r, const struct lp_link *link,
 			    const struct lp_msg_restarted *m)
 {
-	char ms[16];
+	char ms[16], suffix[LP_NAMES_SUFFIX_BYTES];
 
 	if (r->args->json) {
-		(void)lp_out_json(json_pack("{s:s, s:s, s:s, s:I, s:I, s:f}", "event", "restarted",
-					    "app", r->args->words[0], "instance", instance,
-					    "revision", (json_int_t)m->revision, "generation",
-					    (json_int_t)m->generation, "ms",
-					    (double)m->took_us / 1000));
+		(void)lp_out_json(
+			json_pack("{s:s, s:s, s:s, s:I, s:I, s:f}", "event", "restarted", "app",
+				  r->args->words[0], "instance", lp_names_of(&r->names, link),
+				  "revision", (json_int_t)m->revision, "generation",
+				  (json_int_t)m->generation, "ms", (double)m->took_us / 1000));
 		return;
 	}
 	lp_out_ms(m->took_us, ms);
-	lp_out_say("%s✓%s %s restarted %s ms", lp_out_colour(LP_GREEN), lp_out_colour(LP_PLAIN),
-		   r->args->words[0], ms);
+	lp_out_say("%s✓%s %s%s restarted %s ms", lp_out_colour(LP_GREEN), lp_out_colour(LP_PLAIN),
+		   r->args->words[0], lp_names_suffix(&r->names, link, suffix), ms);
 }
 
 static bool on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg)
 {
 	struct restart *r = ctx;
-	char error[512];
+	char error[512], suffix[LP_NAMES_SUFFIX_BYTES];
 
+	(void)lp_names_suffix(&r->names, link, suffix);
 	if (msg->kind == LP_MSG_RESTARTED) {
-		print_restarted(r, r->names[lp_link_index(link)], &msg->u.restarted);
+		print_restarted(r, link, &msg->u.restarted);
 		return true;
 	}
 	if (msg->kind == LP_MSG_SETTLED) {
-		lp_out_say("livepush: %s: a mirror; there is nothing to restart",
-			   r->args->words[0]);
+		lp_out_say("livepush: %s%s: a mirror; there is nothing to restart",
+			   r->args->words[0], suffix);
 		if (r->args->json)
 			(void)lp_out_json(json_pack("{s:s, s:s, s:s}", "event", "mirror", "app",
 						    r->args->words[0], "instance",
-						    r->names[lp_link_index(link)]));
+						    lp_names_of(&r->names, link)));
 		return true;
 	}
 	/* What is told of a loop fails nothing: the start goes on. */
@@ -67,7 +67,7 @@ static bool on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg
 	    msg->u.failed.stage == LP_WIRE_STAGE_LOOP)
 		return false;
 	lp_bytes_text(&msg->u.failed.error, error, sizeof(error));
-	(void)lp_out_fail(r->args->json, "%s: %s: %s", r->args->words[0],
+	(void)lp_out_fail(r->args->json, "%s%s: %s: %s", r->args->words[0], suffix,
 			  lp_wire_stage_name(msg->u.failed.stage), error);
 	lp_out_excerpt(msg->u.failed.excerpt.p, msg->u.failed.excerpt.len);
 	r->failed = true;
@@ -77,9 +77,10 @@ static bool on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg
 static void on_down(void *ctx, struct lp_link *link, const char *reason)
 {
 	struct restart *r = ctx;
+	char suffix[LP_NAMES_SUFFIX_BYTES];
 
-	(void)link;
-	(void)lp_out_fail(r->args->json, "%s: %s", r->args->words[0], reason);
+	(void)lp_out_fail(r->args->json, "%s%s: %s", r->args->words[0],
+			  lp_names_suffix(&r->names, link, suffix), reason);
 	r->failed = true;
 }
 
@@ -99,13 +100,11 @@ int lp_cmd_restart(const struct lp_args *args)
 		return lp_out_misuse(args, "timeout", LP_SECONDS);
 	if (lp_observer_find(&target, &session, args->words[0], lp_arg(args, "secret-file"), &err) <
 	    0)
-		return lp_out_fail(args->json, "%s", err.msg);
+		return lp_out_err(args->json, &err);
 	json_decref(session);
-	r.names = lp_xcalloc(target.n_urls, sizeof(char *));
+	lp_names_init(&r.names, target.n_urls);
 	missing = lp_observer_run(&target, timeout_ms ? timeout_ms : 1, &ops, &interrupted, &err);
-	for (size_t i = 0; i < target.n_urls; i++)
-		free(r.names[i]);
-	free(r.names);
+	lp_names_finish(&r.names);
 	lp_target_finish(&target);
 	if (missing < 0)
 		return lp_out_fail(args->json, "%s", err.msg);

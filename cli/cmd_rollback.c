@@ -1,5 +1,6 @@
 /* cli/cmd_rollback.c: livepush rollback: every instance back to an earlier revision. */
 #include "cli/command.h"
+#include "cli/names.h"
 #include "cli/number.h"
 #include "cli/observer.h"
 #include "cli/output.h"
@@ -12,7 +13,6 @@
 #define HISTORY_MS         5000u
 
 struct place {
-	char *name;  /* of the instance, owned */
 	uint64_t to; /* 0: the last healthy one */
 	bool rolled; /* the tree is there; the app follows */
 	uint64_t revision;
@@ -25,44 +25,47 @@ struct rollback {
 	struct lp_way_wanted wanted;
 	struct lp_way_place *ways; /* one an instance */
 	struct place *places;
+	struct lp_names names;
 	bool failed;
 };
 
 static void on_up(void *ctx, struct lp_link *link, const char *instance)
 {
 	struct rollback *r = ctx;
-	struct place *p = &r->places[lp_link_index(link)];
+	const struct place *p = &r->places[lp_link_index(link)];
 	struct lp_msg msg = {.kind = LP_MSG_ROLLBACK};
 
-	free(p->name);
-	p->name = lp_xstrdup(instance);
+	lp_names_set(&r->names, link, instance);
 	msg.u.rollback.revision = p->to;
 	if (lp_link_send(link, &msg) < 0)
 		return; /* it went down, which is reported */
 }
 
-static void print_done(const struct rollback *r, const struct place *p)
+static void print_done(const struct rollback *r, const struct lp_link *link)
 {
+	const struct place *p = &r->places[lp_link_index(link)];
 	const char *app = r->args->words[0];
-	char ms[16];
+	char ms[16], suffix[LP_NAMES_SUFFIX_BYTES];
 
 	lp_out_ms(p->restart_us, ms);
 	if (r->args->json)
-		(void)lp_out_json(json_pack("{s:s, s:s, s:s, s:I, s:I, s:f}", "event", "rolled",
-					    "app", app, "instance", p->name, "revision",
-					    (json_int_t)p->revision, "files", (json_int_t)p->files,
-					    "ms", (double)p->restart_us / 1000));
+		(void)lp_out_json(json_pack(
+			"{s:s, s:s, s:s, s:I, s:I, s:f}", "event", "rolled", "app", app, "instance",
+			lp_names_of(&r->names, link), "revision", (json_int_t)p->revision, "files",
+			(json_int_t)p->files, "ms", (double)p->restart_us / 1000));
 	else
-		lp_out_say("%s✓%s %s back to revision %llu (%llu file%s)%s%s%s",
+		lp_out_say("%s✓%s %s%s back to revision %llu (%llu file%s)%s%s%s",
 			   lp_out_colour(LP_GREEN), lp_out_colour(LP_PLAIN), app,
+			   lp_names_suffix(&r->names, link, suffix),
 			   (unsigned long long)p->revision, (unsigned long long)p->files,
 			   p->files == 1 ? "" : "s", p->restart_us ? ", restarted " : "",
 			   p->restart_us ? ms : "", p->restart_us ? " ms" : "");
 }
 
-static bool on_rolled(struct rollback *r, struct place *p, const struct lp_msg_rolled *m)
+static bool on_rolled(struct rollback *r, const struct lp_link *link, const struct lp_msg_rolled *m)
 {
-	char text[LP_WIRE_TEXT_MAX_BYTES + 1];
+	struct place *p = &r->places[lp_link_index(link)];
+	char text[LP_WIRE_TEXT_MAX_BYTES + 1], suffix[LP_NAMES_SUFFIX_BYTES];
 
 	if (!m->asked)
 		return false;
@@ -73,21 +76,23 @@ static bool on_rolled(struct rollback *r, struct place *p, const struct lp_msg_r
 		return false;
 	}
 	lp_bytes_text(&m->text, text, sizeof(text));
-	(void)lp_out_fail(r->args->json, "%s: %s", r->args->words[0], text);
+	(void)lp_out_fail(r->args->json, "%s%s: %s", r->args->words[0],
+			  lp_names_suffix(&r->names, link, suffix), text);
 	r->failed = true;
 	return true;
 }
 
-static bool on_failed(struct rollback *r, const struct lp_msg_failed *m)
+static bool on_failed(struct rollback *r, const struct lp_link *link, const struct lp_msg_failed *m)
 {
-	char error[1024];
+	char error[1024], suffix[LP_NAMES_SUFFIX_BYTES];
 
 	/* What is told of a loop fails nothing: the start goes on. */
 	if (m->resync || m->stage == LP_WIRE_STAGE_LOOP)
 		return false;
 	lp_bytes_text(&m->error, error, sizeof(error));
-	(void)lp_out_fail(r->args->json, "%s: %s: %s", r->args->words[0],
-			  lp_wire_stage_name(m->stage), error);
+	(void)lp_out_fail(r->args->json, "%s%s: %s: %s", r->args->words[0],
+			  lp_names_suffix(&r->names, link, suffix), lp_wire_stage_name(m->stage),
+			  error);
 	lp_out_excerpt(m->excerpt.p, m->excerpt.len);
 	r->failed = true;
 	return true;
@@ -99,26 +104,27 @@ static bool on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg
 	struct place *p = &r->places[lp_link_index(link)];
 
 	if (msg->kind == LP_MSG_ROLLED)
-		return on_rolled(r, p, &msg->u.rolled);
+		return on_rolled(r, link, &msg->u.rolled);
 	/* What comes before belongs to something else. */
 	if (!p->rolled)
 		return false;
 	if (msg->kind == LP_MSG_RESTARTED)
 		p->restart_us = msg->u.restarted.took_us ? msg->u.restarted.took_us : 1;
 	if (msg->kind == LP_MSG_FAILED)
-		return on_failed(r, &msg->u.failed);
+		return on_failed(r, link, &msg->u.failed);
 	if (msg->kind != LP_MSG_SETTLED)
 		return false;
-	print_done(r, p);
+	print_done(r, link);
 	return true;
 }
 
 static void on_down(void *ctx, struct lp_link *link, const char *reason)
 {
 	struct rollback *r = ctx;
+	char suffix[LP_NAMES_SUFFIX_BYTES];
 
-	(void)link;
-	(void)lp_out_fail(r->args->json, "%s: %s", r->args->words[0], reason);
+	(void)lp_out_fail(r->args->json, "%s%s: %s", r->args->words[0],
+			  lp_names_suffix(&r->names, link, suffix), reason);
 	r->failed = true;
 }
 
@@ -148,10 +154,10 @@ static int observe(struct rollback *r, const struct lp_target *target, uint32_t 
 
 static void on_up_for_history(void *ctx, struct lp_link *link, const char *instance)
 {
+	struct rollback *r = ctx;
 	struct lp_msg msg = {.kind = LP_MSG_HISTORY};
 
-	(void)ctx;
-	(void)instance;
+	lp_names_set(&r->names, link, instance);
 	msg.u.history.most = LP_WIRE_REVISIONS_MAX;
 	if (lp_link_send(link, &msg) < 0)
 		return; /* it went down, which is reported */
@@ -208,14 +214,17 @@ static int run(struct rollback *r, struct lp_target *target, uint32_t timeout_ms
 	int status = LP_EXIT_OK;
 
 	r->places = lp_xcalloc(n, sizeof(*r->places));
+	lp_names_init(&r->names, n);
 	if (n > 1 || r->wanted.n_digits > 0)
 		status = plan(r, target);
 	else if (n == 1)
 		r->places[0].to = r->wanted.revision;
+	/* Those that stay where they are have been left out. */
+	lp_names_finish(&r->names);
+	lp_names_init(&r->names, n);
 	if (status == LP_EXIT_OK)
 		status = observe(r, target, timeout_ms ? timeout_ms : 1, &ops);
-	for (size_t i = 0; i < n; i++)
-		free(r->places[i].name);
+	lp_names_finish(&r->names);
 	free(r->places);
 	return status;
 }
@@ -237,7 +246,7 @@ int lp_cmd_rollback(const struct lp_args *args)
 			     args->words[1]);
 	if (lp_observer_find(&target, &session, args->words[0], lp_arg(args, "secret-file"), &err) <
 	    0)
-		return lp_out_fail(args->json, "%s", err.msg);
+		return lp_out_err(args->json, &err);
 	json_decref(session);
 	status = run(&r, &target, timeout_ms);
 	lp_target_finish(&target);

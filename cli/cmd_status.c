@@ -32,13 +32,15 @@ static void on_up(void *ctx, struct lp_link *link, const char *instance)
 }
 
 /* What the newest revisions tell beside the state: the one in the tree failed, and whatever is in
- * front of it was taken back. */
+ * front of it was taken back, unless the tree has a newer number, because a save brought nothing
+ * else. */
 static void add_past(json_t *o, const struct lp_msg_revisions *m)
 {
 	size_t n = m->n_revisions;
 	const struct lp_wire_revision *w;
 
-	if (n > 0 && m->revisions[n - 1].state == LP_REVISION_UNDONE)
+	if (n > 0 && m->revisions[n - 1].state == LP_REVISION_UNDONE &&
+	    m->revision < m->revisions[n - 1].revision)
 		(void)json_object_set_new(o, "rolled_to", json_integer((json_int_t)m->revision));
 	while (n > 0 && m->revisions[n - 1].state == LP_REVISION_UNDONE)
 		n--;
@@ -210,7 +212,7 @@ static int show_one(const char *app, const char *secret_file, bool json)
 	int r;
 
 	if (lp_observer_find(&target, &session, app, secret_file, &err) < 0)
-		return lp_out_fail(json, "%s", err.msg);
+		return lp_out_err(json, &err);
 	r = show(&target, session, json);
 	lp_target_finish(&target);
 	return r;

@@ -3,6 +3,7 @@
 #include "cli/control.h"
 #include "cli/explain.h"
 #include "cli/hex.h"
+#include "cli/names.h"
 #include "cli/observer.h"
 #include "cli/output.h"
 #include "common/base/lp_fs.h"
@@ -14,13 +15,15 @@
 
 #define TIMEOUT_MS 5000u
 
-/* sessions: the answers of those that mirror the path's workspace. All owned. */
+/* sessions: the answers of those that mirror the path's workspace. excludes: git's
+ * core.excludesFile as it is now, NULL: none. All owned. */
 struct why {
 	const struct lp_args *args;
 	char *absolute;
 	char *dir;        /* the workspace */
 	const char *path; /* in it; points into absolute */
 	json_t *sessions;
+	char *excludes;
 	bool failed;
 };
 
@@ -227,6 +230,7 @@ static int explain_rules(struct why *w, struct lp_err *err)
 		else
 			print_rules(w, &e, does.data ? lp_buf_text(&does) : "");
 		r = !e.ignored && !e.left_out;
+		w->excludes = lp_take_ptr(&e.excludes);
 		lp_explain_finish(&e);
 	}
 	lp_buf_finish(&does);
@@ -240,7 +244,7 @@ struct holders {
 	const struct why *w;
 	const char *app;
 	const json_t *asked;
-	char **names; /* of the instances, owned */
+	struct lp_names names;
 };
 
 static void on_up(void *ctx, struct lp_link *link, const char *instance)
@@ -248,8 +252,7 @@ static void on_up(void *ctx, struct lp_link *link, const char *instance)
 	const struct lp_msg msg = {.kind = LP_MSG_ASK};
 	struct holders *h = ctx;
 
-	free(h->names[lp_link_index(link)]);
-	h->names[lp_link_index(link)] = lp_xstrdup(instance);
+	lp_names_set(&h->names, link, instance);
 	if (lp_link_send(link, &msg) < 0)
 		return; /* it went down, which is reported */
 }
@@ -273,7 +276,7 @@ static bool on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg
 {
 	const struct holders *h = ctx;
 	const json_t *entry = json_object_get(h->asked, "entry");
-	const char *instance = h->names[lp_link_index(link)];
+	const char *instance = lp_names_of(&h->names, link);
 	char hex[LP_DIGEST_HEX_BYTES];
 	struct lp_digest root;
 
@@ -295,25 +298,52 @@ static bool on_message(void *ctx, struct lp_link *link, const struct lp_msg *msg
 static void on_down(void *ctx, struct lp_link *link, const char *reason)
 {
 	const struct holders *h = ctx;
-	const char *name = h->names[lp_link_index(link)];
 
-	(void)lp_out_fail(h->w->args->json, "%s: %s: %s", h->app, name ? name : lp_link_url(link),
+	(void)lp_out_fail(h->w->args->json, "%s: %s: %s", h->app, lp_names_of(&h->names, link),
 			  reason);
+}
+
+/* The file whose rules of a person the session goes by, when that is another one than git names
+ * now;
+ * "" when it has none. NULL: it is the same. Owned. */
+static char *other_excludes(const struct why *w, const json_t *asked)
+{
+	const char *hex = json_string_value(json_object_get(asked, "excludes"));
+	char *used = hex ? lp_hex_decode(hex) : lp_xstrdup("");
+
+	if (used && strcmp(used, w->excludes ? w->excludes : "") != 0)
+		return used;
+	free(used);
+	return NULL;
+}
+
+static void say_excludes(const struct why *w, const char *app, const char *used)
+{
+	LP_AUTO_FREE char *now = lp_out_printable(w->excludes ? w->excludes : "no file");
+	LP_AUTO_FREE char *then = lp_out_printable(used[0] ? used : "no file");
+
+	(void)printf(
+		"%s: goes by %s, which was core.excludesFile when it began; now that is %s: start "
+		"it anew\n",
+		app, then, now);
 }
 
 static void print_session(const struct why *w, const char *app, const json_t *asked)
 {
 	const json_t *entry = json_object_get(asked, "entry");
 	json_int_t carried = json_integer_value(json_object_get(asked, "carried"));
+	LP_AUTO_FREE char *other = other_excludes(w, asked);
 
 	if (w->args->json) {
-		(void)lp_out_json(json_pack("{s:s, s:o, s:o, s:I, s:I, s:O*}", "event", "carried",
-					    "app", path_json(app), "path", path_json(w->path),
-					    "revision", carried, "newest",
-					    json_integer_value(json_object_get(asked, "revision")),
-					    "entry", (json_t *)(uintptr_t)entry));
+		(void)lp_out_json(json_pack(
+			"{s:s, s:o, s:o, s:I, s:I, s:O*, s:o*}", "event", "carried", "app",
+			path_json(app), "path", path_json(w->path), "revision", carried, "newest",
+			json_integer_value(json_object_get(asked, "revision")), "entry",
+			(json_t *)(uintptr_t)entry, "excludes", other ? path_json(other) : NULL));
 		return;
 	}
+	if (other)
+		say_excludes(w, app, other);
 	if (carried > 0)
 		(void)printf("%s: carried last by revision %lld", app, (long long)carried);
 	else
@@ -349,7 +379,7 @@ static void ask_session(struct why *w, const char *app)
 	}
 	print_session(w, app, answer);
 	h.asked = answer;
-	h.names = lp_xcalloc(target.n_urls, sizeof(char *));
+	lp_names_init(&h.names, target.n_urls);
 	missing = lp_observer_run(&target, TIMEOUT_MS, &ops, NULL, &err);
 	if (missing < 0)
 		(void)lp_out_fail(w->args->json, "%s", err.msg);
@@ -357,9 +387,7 @@ static void ask_session(struct why *w, const char *app)
 		(void)lp_out_fail(w->args->json, "%s: %d of its %zu instances gave no answer", app,
 				  missing, target.n_urls);
 	w->failed |= missing != 0;
-	for (size_t i = 0; i < target.n_urls; i++)
-		free(h.names[i]);
-	free(h.names);
+	lp_names_finish(&h.names);
 	lp_target_finish(&target);
 	json_decref(session);
 	json_decref(answer);
@@ -400,5 +428,6 @@ int lp_cmd_why(const struct lp_args *args)
 	json_decref(w.sessions);
 	free(w.absolute);
 	free(w.dir);
+	free(w.excludes);
 	return w.failed ? LP_EXIT_FAILED : LP_EXIT_OK;
 }

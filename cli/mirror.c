@@ -238,10 +238,11 @@ int lp_mirror_run(const struct lp_args *args, const char *dir, const char *app,
 	name_holder(&m);
 	/* A mount whose process was killed together with its guard would keep DIR from being
 	 * opened. */
-	if (lp_fsmount_heal(m.dir, &err) < 0 || read_conf(&m, m.dir, &err) < 0 ||
-	    lp_target_resolve(&m.target, &m.conf, m.app, lp_arg(args, "secret-file"), true, &err) <
-		    0)
+	if (lp_fsmount_heal(m.dir, &err) < 0 || read_conf(&m, m.dir, &err) < 0)
 		m.exit_status = lp_out_fail(m.json, "%s", err.msg);
+	else if (lp_target_resolve(&m.target, &m.conf, m.app, lp_arg(args, "secret-file"), true,
+				   &err) < 0)
+		m.exit_status = lp_out_err(m.json, &err);
 	else
 		(void)run(&m);
 	finish(&m);

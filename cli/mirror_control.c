@@ -203,6 +203,8 @@ static void on_path(struct lp_mirror *m, struct lp_control_client *client, const
 {
 	const char *path = json_string_value(json_object_get(request, "path"));
 	LP_AUTO_FREE char *bytes = path ? lp_hex_decode(path) : NULL;
+	const char *excludes = lp_workspace_excludes(m->ws);
+	LP_AUTO_FREE char *excludes_hex = excludes ? lp_hex_encode(excludes) : NULL;
 	char root[LP_DIGEST_HEX_BYTES], digest[LP_DIGEST_HEX_BYTES];
 	const struct lp_node *node;
 	struct lp_digest top;
@@ -219,9 +221,10 @@ static void on_path(struct lp_mirror *m, struct lp_control_client *client, const
 	top = lp_index_root(lp_workspace_index(m->ws));
 	lp_digest_hex(&top, root);
 	node = lp_index_get(lp_workspace_index(m->ws), bytes);
-	answer = json_pack("{s:b, s:s, s:I, s:I}", "ok", 1, "root", root, "revision",
-			   (json_int_t)lp_workspace_revision(m->ws), "carried",
-			   (json_int_t)lp_carried_find(m->carried, bytes));
+	answer =
+		json_pack("{s:b, s:s, s:I, s:I, s:s*}", "ok", 1, "root", root, "revision",
+			  (json_int_t)lp_workspace_revision(m->ws), "carried",
+			  (json_int_t)lp_carried_find(m->carried, bytes), "excludes", excludes_hex);
 	if (node) {
 		e = lp_node_entry(node);
 		lp_digest_hex(&e.digest, digest);

@@ -161,7 +161,8 @@ void lp_mirror_watch_hold(struct lp_mirror *m)
 			lp_out_say("%s…%s %s: no longer held", lp_out_colour(LP_DIM),
 				   lp_out_colour(LP_PLAIN), m->app);
 	}
-	m->held_said = false;
+	/* Who was told of one holder hears of the next one, and that all of it is over. */
+	m->held_said = m->held_said && held;
 	lp_timer_clear(&m->held_timer);
 	free(m->held_by);
 	m->held_by = held ? lp_xstrdup(held) : NULL;

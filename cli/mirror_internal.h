@@ -76,13 +76,15 @@ struct lp_fuse_event {
 /* What the session knows of an instance. done: push: it has settled or needs nothing. files: how
  * many it had when it connected. fresh: it has not held what the workspace holds since then. root:
  * of its tree as it said last, in answer to this session. known: when it connected its tree was
- * still that. going_back: push: what it was the first to get failed there. id: its name, "" before
+ * still that. going_back: what it was the first to get failed there; went_back: and it has been
+ * there. id: its name, "" before
  * it is known. found: what checking it brought about so far; owned. */
 struct lp_mirror_instance {
 	bool done;
 	bool fresh;
 	bool known;
 	bool going_back;
+	bool went_back;
 	uint64_t files;
 	struct lp_digest root;
 	char id[64];

@@ -168,37 +168,71 @@ static void on_verified(struct lp_mirror *m, const struct lp_link *link,
 	(void)json_object_set_new(in->found, "error", json_string(behind));
 }
 
-void lp_mirror_verify_message(struct lp_mirror *m, struct lp_link *link, const struct lp_msg *msg)
+/* Whether something is still on its way to the instance. What failed on the one that was to try it
+ * first comes to none of the others. */
+static bool is_awaited(const struct lp_mirror *m, size_t i, bool has_trial_failed)
 {
-	struct lp_mirror_instance *in = &m->instances[lp_link_index(link)];
+	const struct lp_link *link = lp_fleet_link(m->fleet, i);
+	const struct lp_mirror_instance *in = &m->instances[i];
 
-	if (msg->kind == LP_MSG_VERIFIED && in->check == LP_CHECK_ASKED) {
-		on_verified(m, link, &msg->u.verified);
-	} else if (msg->kind == LP_MSG_FAILED && msg->u.failed.stage == LP_WIRE_STAGE_APPLY &&
-		   in->check == LP_CHECK_MENDING) {
-		/* One that asks for another comparison is tried again; what it said last counts
-		 * when the time is over. */
-		(void)json_object_set_new(
-			in->found, "error",
-			lp_out_text(msg->u.failed.error.p, msg->u.failed.error.len));
-		if (!msg->u.failed.resync)
-			in->check = LP_CHECK_FAILED;
-	}
-	check_end(m);
+	if (lp_link_has_ended(link) || lp_link_keeps_failing(link) ||
+	    (has_trial_failed && lp_link_is_held(link)))
+		return false;
+	return !lp_link_is_streaming(link) || (in->going_back && !in->went_back);
 }
 
 /* The command of that name first makes the instances equal to the workspace. */
 static void begin_when_ready(struct lp_mirror *m)
 {
+	bool has_trial_failed = false;
+
 	if (m->mode != LP_MIRROR_VERIFY || m->verify.active || m->stopping)
 		return;
 	for (size_t i = 0; i < lp_fleet_size(m->fleet); i++) {
 		const struct lp_link *link = lp_fleet_link(m->fleet, i);
 
-		if (!lp_link_has_ended(link) && !lp_link_is_streaming(link))
-			return;
+		has_trial_failed |= m->instances[i].going_back ||
+				    (lp_fleet_tries(m->fleet, link) && lp_link_keeps_failing(link));
 	}
+	for (size_t i = 0; i < lp_fleet_size(m->fleet); i++)
+		if (is_awaited(m, i, has_trial_failed))
+			return;
 	lp_mirror_verify(m, NULL, m->verify_timeout_ms);
+}
+
+/* It could not apply what it was given. One that asks for another comparison is tried again; what
+ * it said last counts when the time is over. */
+static void on_not_applied(struct lp_mirror *m, const struct lp_link *link,
+			   const struct lp_msg_failed *f)
+{
+	struct lp_mirror_instance *in = &m->instances[lp_link_index(link)];
+	bool is_hopeless =
+		!f->resync || (in->check == LP_CHECK_ASKED && lp_link_keeps_failing(link));
+
+	if (in->check == LP_CHECK_ASKED || in->check == LP_CHECK_MENDING) {
+		(void)json_object_set_new(in->found, "error",
+					  lp_out_text(f->error.p, f->error.len));
+		in->check = is_hopeless ? LP_CHECK_FAILED : in->check;
+	} else if (m->mode == LP_MIRROR_VERIFY && !f->resync && lp_fleet_tries(m->fleet, link)) {
+		/* There is nothing that it could go back from. */
+		in->going_back = in->went_back = true;
+	}
+	begin_when_ready(m);
+}
+
+void lp_mirror_verify_message(struct lp_mirror *m, struct lp_link *link, const struct lp_msg *msg)
+{
+	struct lp_mirror_instance *in = &m->instances[lp_link_index(link)];
+
+	if (msg->kind == LP_MSG_ROLLED && in->going_back) {
+		in->went_back = true;
+		begin_when_ready(m);
+	} else if (msg->kind == LP_MSG_VERIFIED && in->check == LP_CHECK_ASKED) {
+		on_verified(m, link, &msg->u.verified);
+	} else if (msg->kind == LP_MSG_FAILED && msg->u.failed.stage == LP_WIRE_STAGE_APPLY) {
+		on_not_applied(m, link, &msg->u.failed);
+	}
+	check_end(m);
 }
 
 void lp_mirror_verify_caught_up(struct lp_mirror *m, unsigned i)

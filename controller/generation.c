@@ -122,8 +122,12 @@ static void report_early_exit(struct lp_gen *gen, int status)
 	char error[192];
 
 	lp_child_status_text(status, how, sizeof(how));
-	(void)snprintf(error, sizeof(error), "the app %s before it was healthy", how);
+	(void)snprintf(error, sizeof(error), "the app %s before it %s", how,
+		       gen->healthy_us ? "served" : "was healthy");
 	failure.error = error;
+	/* On trial it can be started: as after a crash, it is tried again. */
+	if (gen->healthy_us && !gen->sup->serving)
+		gen->sup->recovering = true;
 	lp_sup_fault(gen->sup, &failure);
 }
 

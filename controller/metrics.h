@@ -42,6 +42,7 @@ struct lp_metrics {
 	uint64_t bytes;
 	uint64_t sessions;
 	uint64_t listeners;
+	uint64_t echo_dropped; /* bytes */
 	bool owned;
 	struct lp_sup_status app;
 	struct lp_proxy_stats front;

@@ -3,6 +3,7 @@
 
 #include "common/base/lp_clock.h"
 #include "common/base/lp_mem.h"
+#include "controller/echo.h"
 #include "controller/live.h"
 #include "controller/page_internal.h"
 #include "wire/ticket.h"
@@ -72,6 +73,7 @@ void lp_page_metrics(struct lp_instance *in, struct lp_http *http)
 			       .sessions = lp_sessions_count(in),
 			       .listeners = lp_live_listeners(in->live),
 			       .owned = in->owner != NULL,
+			       .echo_dropped = in->echo ? lp_echo_dropped(in->echo) : 0,
 			       .counts = lp_live_counts(in->live)};
 	struct lp_tree_state tree;
 	struct lp_buf text;

@@ -45,7 +45,7 @@ int lp_privilege_drop(struct lp_err *err)
 
 		drops |= (set[i].permitted & ~kept_here) != 0 || set[i].inheritable != 0;
 		set[i].permitted &= kept_here;
-		set[i].effective = set[i].permitted;
+		set[i].effective &= kept_here; /* nothing is taken up that was not in use */
 		set[i].inheritable = 0;
 	}
 	/* A sandbox may forbid the call where there is nothing left to drop. */

@@ -350,18 +350,26 @@ static const struct record *in_tree(const struct lp_revisions *h, size_t i)
 	return NULL;
 }
 
+/* Whether it was healthy, and with another tree: what a repair brought back is no way back. */
+static bool is_healthy_else(const struct record *r, const struct record *present)
+{
+	return r->wire.state == LP_REVISION_HEALTHY &&
+	       memcmp(r->wire.root, present->wire.root, sizeof(r->wire.root)) != 0;
+}
+
 int lp_revisions_goal(const struct lp_revisions *h, uint64_t wanted, struct lp_goal *out,
 		      struct lp_err *err)
 {
-	const struct record *r = in_tree(h, 0), *newer = r;
+	const struct record *r = in_tree(h, 0), *newer = r, *present;
 
 	if (!r)
 		return lp_err_say(err, ENOENT, "no revision is known here");
 	if (wanted == r->wire.revision)
 		return lp_err_say(err, ENOENT, "revision %" PRIu64 " is what the tree holds",
 				  wanted);
+	present = r;
 	for (size_t i = 1; (r = in_tree(h, i)) != NULL; i++, newer = r) {
-		if (wanted ? r->wire.revision == wanted : r->wire.state == LP_REVISION_HEALTHY) {
+		if (wanted ? r->wire.revision == wanted : is_healthy_else(r, present)) {
 			*out = (struct lp_goal){r->wire.revision, newer->wire.revision};
 			return 0;
 		}

@@ -31,8 +31,8 @@ struct lp_goal {
 	uint64_t before;
 };
 
-/* The way to `wanted`, or with 0 to the newest healthy revision before the present one. Returns 0
- * or -ENOENT with the reason. */
+/* The way to `wanted`, or with 0 to the newest healthy revision before the present one that has
+ * another tree. Returns 0 or -ENOENT with the reason. */
 int lp_revisions_goal(const struct lp_revisions *h, uint64_t wanted, struct lp_goal *out,
 		      struct lp_err *err) LP_MUST_USE;
 

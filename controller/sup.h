@@ -75,8 +75,7 @@ struct lp_stray {
 	uint64_t kill_at_us;
 };
 
-#define LP_LOOP_STARTS 5 /* so many within 10 s are a loop */
-#define LP_LOOP_TRIAL  3 /* changes after which a start is on trial */
+#define LP_LOOP_STARTS 5 /* so many within 10 s may be a loop */
 
 #define LP_LOOP_SUSPECTS 16
 
@@ -84,7 +83,8 @@ struct lp_stray {
  * they had asked for, and how often; known: the app, or a command, writes that one. times_us: of
  * the newest such changes. in_row: how many there were, none long after the one before; during: of
  * them the last ones that came while a start was under way; due: so many in a row, and a start is
- * on trial; 0: LP_LOOP_TRIAL. tries: the generation that is. known: one of the suspects is; untold:
+ * on trial; 0: LP_LOOP_STARTS. pace_us: changes that follow one another, or a start, within that
+ * time are the app's. tries: the generation that is. known: one of the suspects is; untold:
  * and nobody was told yet; comes_late: it changes when a start is up, too. passed_over: some change
  * was, during this start. tried: the app was started again for that. up_us: a start came to its
  * end; last_us: something was passed over. */
@@ -100,6 +100,7 @@ struct lp_sup_loop {
 	unsigned in_row;
 	unsigned during;
 	unsigned due;
+	uint64_t pace_us;
 	uint64_t tries;
 	uint64_t up_us;
 	uint64_t last_us;

@@ -169,6 +169,7 @@ void lp_sup_fault(struct lp_sup *sup, const struct lp_sup_failure *failure)
 
 void lp_sup_on_healthy(struct lp_sup *sup, struct lp_gen *gen)
 {
+	gen->healthy_us = lp_now_us();
 	if (!lp_loop_tries(sup, gen))
 		lp_sup_serve(sup, gen);
 }

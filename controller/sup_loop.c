@@ -4,16 +4,20 @@
  * The sign of it: a path that asked for a start changes again while that start is under way or soon
  * after, and so on, LP_LOOP_STARTS times within LOOP_US. That alone is no proof: somebody may save,
  * look at what came of it and save again, as fast. Who does that waits until the start serves. So
- * when a path comes again and again after starts that are up, the next start is on trial: it is
- * healthy, but does not serve yet, for as long as the path took to come the last times and somewhat
- * more. What changes the path then has seen nothing of that start but from within; when nothing
- * does, it takes four times as many changes until the next trial.
+ * when a path came that often after starts that are up, the next start is on trial: it is healthy,
+ * but does not serve yet, for as long as the path took to come and somewhat more. What changes the
+ * path then has seen nothing of that start but from within; when nothing does, it takes four times
+ * as many changes until the next trial, and so it does when the path comes now sooner, now later,
+ * as people save.
  *
  * From then on changes of that path alone are passed over: while a start is under way, so that it
- * comes to its end, and for a path that comes after it, too, until LOOP_US after it came last. What
- * was passed over may have been somebody's save after all: when the path has been quiet for LOOP_US
- * the app is started once more. A start during which (or LOOP_US after which) the path stays as it
- * is ends the suspicion. */
+ * comes to its end, and for a path that comes after it, too, for as long as it keeps its pace. What
+ * was passed over may have been somebody's save after all: when the path has not come for that long
+ * the app is started once more, and what comes later still is a save like any other. A start during
+ * which (or LOOP_US after which) the path stays as it is ends the suspicion.
+ *
+ * An app that is down is never kept down by that: all that changes is a reason to start it, but for
+ * what it may have written at its very end, and for that it is started when the path is quiet. */
 #include "common/base/lp_clock.h"
 #include "common/base/lp_mem.h"
 #include "controller/sup.h"
@@ -23,16 +27,23 @@
 
 #define US_PER_MS 1000u
 #define LOOP_US   10000000u
-#define LATE_US   1000000u /* what a start that failed wrote at its end */
+#define LATE_US   1000000u /* what an app that failed wrote at its end */
 #define CAUSES    64       /* paths that are remembered of a start */
 #define SURE      2        /* of the changes of a loop, the last ones come during starts */
 #define SPARE_US  200000u  /* that a trial takes longer than the path took */
+#define PACE_US   2500000u /* so seldom is no loop: not LP_LOOP_STARTS times within LOOP_US */
 #define DUE_MAX   4096u    /* changes until the next trial, at most */
 
 static bool is_under_way(const struct lp_sup *sup)
 {
 	return sup->next || sup->run || sup->waiting ||
 	       (sup->blocked && lp_now_us() - sup->failed_us < LATE_US);
+}
+
+/* Whether nothing serves, and nothing is on its way to. */
+static bool is_down(const struct lp_sup *sup)
+{
+	return !sup->serving && !sup->next && !sup->run && !sup->waiting;
 }
 
 static bool has_path(const struct lp_path_set *set, const char *path)
@@ -93,6 +104,7 @@ void lp_loop_forget(struct lp_sup *sup)
 		loop->suspects[i].known = false;
 	forget_count(loop);
 	loop->known = loop->untold = loop->comes_late = loop->passed_over = loop->tried = false;
+	loop->pace_us = 0;
 	lp_timer_clear(&loop->quiet);
 	lp_timer_clear(&loop->still);
 }
@@ -122,6 +134,40 @@ static bool is_stubborn(const struct lp_sup_loop *loop)
 	return false;
 }
 
+/* The longest and the shortest time between the changes that are counted. */
+static uint64_t slowest_us(const struct lp_sup_loop *loop)
+{
+	uint64_t most_us = 0;
+
+	for (size_t i = 1; i < loop->n; i++)
+		most_us = loop->times_us[i] - loop->times_us[i - 1] > most_us
+				  ? loop->times_us[i] - loop->times_us[i - 1]
+				  : most_us;
+	return most_us;
+}
+
+static uint64_t fastest_us(const struct lp_sup_loop *loop)
+{
+	uint64_t least_us = UINT64_MAX;
+
+	for (size_t i = 1; i < loop->n; i++)
+		least_us = loop->times_us[i] - loop->times_us[i - 1] < least_us
+				   ? loop->times_us[i] - loop->times_us[i - 1]
+				   : least_us;
+	return least_us;
+}
+
+/* Remembers how long the path takes to come, at most, with room for a machine that is busy. */
+static void learn_pace(struct lp_sup_loop *loop)
+{
+	uint64_t pace_us = 2 * slowest_us(loop);
+
+	pace_us = pace_us < PACE_US ? PACE_US : pace_us;
+	pace_us = pace_us > LOOP_US ? LOOP_US : pace_us;
+	if (pace_us > loop->pace_us)
+		loop->pace_us = pace_us;
+}
+
 /* Knows those that changed with more than one of the starts; the rest happened to be saved
  * meanwhile. The one that changed most often goes first. */
 static void name_culprits(struct lp_sup_loop *loop)
@@ -147,6 +193,7 @@ static void name_culprits(struct lp_sup_loop *loop)
 		loop->suspects[first] = one;
 	}
 	loop->comes_late = loop->comes_late || loop->during < LP_LOOP_STARTS;
+	learn_pace(loop);
 	loop->known = loop->untold = true;
 	loop->tried = false;
 	forget_count(loop);
@@ -176,13 +223,12 @@ void lp_loop_tell(struct lp_sup *sup)
 		(void)snprintf(by, sizeof(by), "rule %d is for it", rule + 1);
 	(void)snprintf(error, sizeof(error),
 		       "%.120s changed %s each of %d starts within %u s (%s): the app or a "
-		       "command writes it, and so restarts itself. From now on it is passed over "
-		       "%s; to be rid of it, put '/%.120s' into 'ignore' of livepush.yml",
+		       "command seems to write it. While that goes on, it starts nothing; %u s "
+		       "after its last change the app is started once more. To be rid of it, put "
+		       "'/%.120s' into 'ignore' of livepush.yml",
 		       path, sup->loop.comes_late ? "during or soon after" : "during",
 		       LP_LOOP_STARTS, LOOP_US / 1000000u, by,
-		       sup->loop.comes_late ? "until it has been quiet for that long"
-					    : "during a start",
-		       path);
+		       (unsigned)((sup->loop.pace_us + 999999) / 1000000), path);
 	sup->opts.ops.on_failed(sup->opts.ctx, &failure);
 }
 
@@ -242,6 +288,13 @@ static void on_quiet(struct lp_timer *timer)
 	const char *paths[LP_LOOP_SUSPECTS];
 	size_t n = 0;
 
+	if (sup->loop.tried && sup->serving)
+		return;
+	/* A start that is under way is not ended for that. */
+	if (is_under_way(sup)) {
+		lp_timer_set(sup->opts.loop, timer, lp_now_us() + sup->loop.pace_us);
+		return;
+	}
 	for (size_t i = 0; i < sup->loop.n_suspects; i++) {
 		if (sup->loop.suspects[i].known)
 			paths[n++] = sup->loop.suspects[i].path;
@@ -266,17 +319,27 @@ static void pass_over(struct lp_sup *sup, uint64_t now_us)
 	loop->passed_over = true;
 	loop->last_us = now_us;
 	lp_loop_hurry(sup); /* what was waited for has come */
-	if (loop->tried)
+	/* Once is enough, unless it may be what would bring the app back. */
+	if (loop->tried && sup->serving)
 		return;
 	loop->quiet.on_fire = on_quiet;
-	lp_timer_set(sup->opts.loop, &loop->quiet, now_us + LOOP_US);
+	lp_timer_set(sup->opts.loop, &loop->quiet, now_us + loop->pace_us);
 }
 
 /* Whether what is known to be the app's comes from it now, rather than from somebody. */
-static bool is_echo(const struct lp_sup_loop *loop, bool is_during, uint64_t now_us)
+static bool is_echo(const struct lp_sup *sup, bool is_during, uint64_t now_us)
 {
-	return is_during || (loop->comes_late &&
-			     (now_us - loop->last_us < LOOP_US || now_us - loop->up_us < LOOP_US));
+	const struct lp_sup_loop *loop = &sup->loop;
+
+	if (is_down(sup))
+		return is_during || now_us - sup->crashed_us < LATE_US;
+	return is_during || (loop->comes_late && (now_us - loop->last_us < loop->pace_us ||
+						  now_us - loop->up_us < loop->pace_us));
+}
+
+static bool is_on_trial(const struct lp_sup *sup)
+{
+	return sup->loop.trial.loop && sup->next && sup->next->number == sup->loop.tries;
 }
 
 bool lp_loop_passes_over(struct lp_sup *sup, const char *const *paths, size_t n)
@@ -295,14 +358,14 @@ bool lp_loop_passes_over(struct lp_sup *sup, const char *const *paths, size_t n)
 		if (!suspect(sup, paths, n))
 			forget_count(loop);
 		else if (count(loop, now_us, is_during) && is_stubborn(loop) &&
-			 loop->during >= SURE) {
+			 (loop->during >= SURE || is_on_trial(sup))) {
 			name_culprits(loop);
 			lp_sup_wake(sup);
 		}
 	}
 	if (!all_known(sup, paths, n))
 		return false;
-	if (!is_echo(loop, is_during, now_us)) {
+	if (!is_echo(sup, is_during, now_us)) {
 		loop->tried = loop->tried && !loop->comes_late;
 		return false;
 	}
@@ -317,7 +380,7 @@ static void on_trial(struct lp_timer *timer)
 	if (!sup->next || sup->next->number != sup->loop.tries)
 		return;
 	if (!sup->loop.passed_over) {
-		unsigned due = sup->loop.due ? sup->loop.due : LP_LOOP_TRIAL;
+		unsigned due = sup->loop.due ? sup->loop.due : LP_LOOP_STARTS;
 
 		sup->loop.due = due < DUE_MAX ? due * 4 : due;
 		forget_count(&sup->loop);
@@ -325,13 +388,16 @@ static void on_trial(struct lp_timer *timer)
 	lp_sup_serve(sup, sup->next);
 }
 
-/* What an app writes comes after about the same time; a save and what a formatter makes of it soon
- * after does not. */
-static bool is_regular(uint64_t a_us, uint64_t b_us)
+/* Whether the path came so often that a start is put on trial. What an app writes comes after about
+ * the same time; what somebody saves, or a formatter makes of it soon after, does not. */
+static bool is_due(const struct lp_sup_loop *loop)
 {
-	uint64_t less_us = a_us < b_us ? a_us : b_us, more_us = a_us < b_us ? b_us : a_us;
+	uint64_t least_us = fastest_us(loop);
+	unsigned due = loop->due ? loop->due : LP_LOOP_STARTS;
 
-	return more_us <= 2 * less_us + SPARE_US;
+	if (slowest_us(loop) > least_us + least_us / 2 + SPARE_US)
+		due *= 4;
+	return loop->in_row >= due;
 }
 
 /* Not where the starts before failed: whoever mends the app has it back at once. */
@@ -341,26 +407,24 @@ bool lp_loop_tries(struct lp_sup *sup, const struct lp_gen *gen)
 	const uint64_t *last = loop->times_us + (loop->n > 0 ? loop->n - 1 : 0);
 	uint64_t now_us = lp_now_us(), took_us, until_us;
 
-	if (sup->recovering || loop->n < LP_LOOP_TRIAL || last[0] - last[-2] > LOOP_US / 2 ||
-	    loop->up_us < last[-2] || loop->in_row < (loop->due ? loop->due : LP_LOOP_TRIAL) ||
-	    !is_regular(last[0] - last[-1], last[-1] - last[-2]))
+	if (sup->recovering || loop->n < LP_LOOP_STARTS || *last - loop->times_us[0] > LOOP_US ||
+	    loop->up_us < last[-2] || !is_due(loop))
 		return false;
-	took_us = last[0] - last[-1];
-	if (took_us < last[-1] - last[-2])
-		took_us = last[-1] - last[-2];
+	took_us = slowest_us(loop);
 	if (took_us > LOOP_US / 4)
 		took_us = LOOP_US / 4;
 	until_us = last[0] + took_us * 3 / 2 + SPARE_US;
 	if (until_us <= now_us)
 		return false; /* it would have come by now */
-	/* Where nothing serves meanwhile (stop-start) requests wait, and not for ever. */
+	/* Where nothing serves meanwhile requests wait: not after a crash, and not for ever. */
 	if (!sup->serving &&
-	    until_us - now_us > (uint64_t)sup->opts.conf->restart.hold_ms * US_PER_MS / 2)
+	    (sup->opts.conf->restart.strategy == LP_STRATEGY_SWAP ||
+	     until_us - now_us > (uint64_t)sup->opts.conf->restart.hold_ms * US_PER_MS / 2))
 		return false;
 	lp_sup_say(sup, gen->number,
-		   "%.200s changed soon after each of the last starts: this one serves in %u ms, "
-		   "to see whether the app itself writes it",
-		   sup->last_path ? sup->last_path : "a file",
+		   "%.200s changed soon after each of the last %u starts: this one serves in %u "
+		   "ms, to see whether the app itself changes it",
+		   sup->last_path ? sup->last_path : "a file", loop->in_row,
 		   (unsigned)((until_us - now_us) / 1000));
 	loop->tries = gen->number;
 	loop->trial.on_fire = on_trial;
@@ -385,6 +449,9 @@ void lp_loop_up(struct lp_sup *sup)
 		loop->still.on_fire = on_still;
 		lp_timer_set(sup->opts.loop, &loop->still, loop->up_us + LOOP_US);
 	}
+	/* It has as long to come again as after any other start. */
+	if (loop->quiet.loop)
+		lp_timer_set(sup->opts.loop, &loop->quiet, loop->up_us + loop->pace_us);
 	loop->passed_over = false;
 }
 

@@ -280,7 +280,8 @@ void lp_sup_rolled(struct lp_sup *sup, uint64_t revision, const char *const *pat
 	lp_work_finish(&sup->work);
 	lp_work_init(&sup->work, sup->rules);
 	lp_work_add(&sup->work, sup->rules, paths, n);
-	if (asked)
+	/* What is under way was begun with what is not there any more. */
+	if (asked || sup->next || sup->run || sup->waiting)
 		sup->work.restart = true;
 	else if (sup->serving && lp_work_next_run(&sup->work, sup->rules) < 0)
 		sup->work.restart = false;

@@ -111,8 +111,8 @@ bool lp_sup_applied(struct lp_sup *sup, uint64_t revision, const char *const *pa
 
 /* The tree went back to an earlier revision, by which `paths` changed. What was owed is forgotten.
  * asked: somebody wants that, so the app is started anew. Otherwise a start had failed and this is
- * the revision that the serving generation was started with: it goes on, unless there is none, or a
- * rule's command has to run for the paths. */
+ * the revision that the serving generation was started with: it goes on, unless there is none, a
+ * rule's command has to run for the paths, or something newer is under way. */
 void lp_sup_rolled(struct lp_sup *sup, uint64_t revision, const char *const *paths, size_t n,
 		   bool asked);
 

@@ -182,6 +182,18 @@ class Running(e2e.Case):
         status = json.loads(self.succeed("status", "--json", "web").stdout)
         self.assertNotIn("held", status)
 
+    def test_a_hold_that_git_goes_on_with_is_told_to_be_over(self):
+        lock = self.source / ".git/index.lock"
+        lock.parent.mkdir()
+        since = self.watch.mark()
+        self.succeed("hold", "web", "--for", "600")
+        self.watch.wait_event("held", since)
+        lock.touch()
+        self.succeed("release", "web")
+        e2e.wait_for(lambda: "held by git" in self.succeed("status", "web").stdout, what="git")
+        lock.unlink()
+        self.watch.wait_event("released", since)
+
     def test_the_hold_of_a_killed_command_ends(self):
         holder = self.start(e2e.LIVEPUSH, "hold", "web", "--", "sleep", "1000")
         e2e.wait_for(lambda: "held by sleep 1000" in self.succeed("status", "web").stdout)
@@ -505,6 +517,24 @@ class ManyInstances(e2e.Case):
                            f"ws://127.0.0.1:{self.ports[0]}")
         self.assertEqual(watch.wait(), 1)
 
+    def test_lines_name_the_instance_in_the_order_of_the_configuration(self):
+        self.succeed("push", self.source, "two")
+        names = [objects(self.succeed("history", "--json", f"ws://127.0.0.1:{port}").stdout)[0]
+                 ["instance"] for port in self.ports]
+        for _ in range(5):
+            told = objects(self.succeed("history", "--json", "two", cwd=self.source).stdout)
+            self.assertEqual([one["instance"] for one in told], names)
+        lines = self.succeed("history", "two", cwd=self.source).stdout.splitlines()
+        self.assertEqual([line for line in lines if line in names], names)
+        done = self.succeed("restart", "two", cwd=self.source)
+        for name in names:
+            self.assertIn(f"two ({name}): a mirror", done.stdout + done.stderr)
+        # One that is away holds up nobody, and is named by where it is.
+        self.controllers[0].stop()
+        done = self.refused("history", "two", cwd=self.source,
+                            saying=[f"two (ws://127.0.0.1:{self.ports[0]}"])
+        self.assertIn(names[1], done.stdout)
+
     def test_doctor_looks_at_the_targets(self):
         text = self.livepush("doctor", cwd=self.source).stdout
         self.assertIn("two: 2 of 2 instances answer", text)
@@ -654,6 +684,26 @@ class Why(e2e.Case):
         (source / ".git/info/exclude").unlink()
         e2e.wait_for((tree / "private").exists)
         self.assertFalse((tree / ".git").exists())
+
+    def test_another_file_of_rules_by_git_than_the_session_has(self):
+        config, first, second = (self.dir / name for name in ("gitconfig", "first", "second"))
+        e2e.write(config, f"[core]\nexcludesFile = {first}\n")
+        e2e.write(first, "private\n")
+        e2e.write(second, "public\n")
+        self.env["GIT_CONFIG_GLOBAL"] = str(config)
+        tree = self.dir / "tree"
+        tree.mkdir()
+        source = self.workspace({"livepush.yml": "", "private": "1", "public": "2"})
+        _, port = self.controller(tree)
+        self.mirror(source, port)
+        ask = ("why", source / "public")
+        self.assertNotIn("excludesFile", self.succeed(*ask).stdout)
+        e2e.write(config, f"[core]\nexcludesFile = {second}\n")
+        said = self.succeed(*ask).stdout
+        for word in (f"{second}:1", str(first), "core.excludesFile", "start it anew"):
+            self.assertIn(word, said)
+        self.assertEqual(objects(self.succeed("why", "--json", source / "public").stdout)[1]
+                         ["excludes"], str(first))
 
     def test_what_is_never_mirrored(self):
         source = self.workspace({"livepush.yml": ""})

@@ -179,6 +179,28 @@ class Rollback(Placed):
         e2e.wait_for(lambda: "two" in (e2e.body_of(self.url) or ""), what="the second version")
         self.assertNotIn("rolled back", self.status())
 
+    def test_a_save_that_brings_nothing_new_ends_it(self):
+        self.save("one", "two")
+        e2e.wait_for(lambda: self.states() == ["healthy"] * 2, what="two healthy revisions")
+        self.assertEqual(self.ask("rollback")[0].returncode, 0)
+        self.assertIn("rolled back", self.status())
+        e2e.write(self.source / "app.py", APP)
+        self.succeed("flush", f"ws://127.0.0.1:{self.relay.port}")
+        self.assertNotIn("rolled back", self.status())
+        self.assertEqual(self.states(), ["healthy", "undone"])
+
+    def test_goes_to_another_tree_than_the_present_one(self):
+        self.save("one", "two")
+        e2e.wait_for(lambda: self.states() == ["healthy"] * 2, what="two healthy revisions")
+        e2e.write(self.source / "app.py", BROKEN)
+        e2e.wait_for(lambda: self.states()[-1] == "failed", what="the broken one")
+        e2e.write(self.source / "app.py", APP.replace('"one"', '"two"'))
+        e2e.wait_for(lambda: self.states()[-1] == "healthy", what="the repair")
+        oldest = self.history()[0]["revision"]
+        done, (event,) = self.ask("rollback")
+        self.assertEqual((done.returncode, event["revision"]), (0, oldest), done.stderr)
+        self.assertTrue(self.tree_holds("app.py", '"one"'))
+
     def test_to_a_revision_by_its_number_and_after_the_controller_was_gone(self):
         for old, new in (("one", "two"), ("two", "three"), ("three", "four")):
             self.save(old, new)
@@ -589,6 +611,57 @@ class Canary(e2e.Case):
         self.assertTrue(self.serve(programs, "one"))
         self.assertIn(first, {e["instance"] for e in events if e["event"] == "change"})
 
+    def test_a_verify_by_itself_is_tried_on_one_first(self):
+        trees, programs, source = self.place(3)
+        done, _ = self.push(source)
+        self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
+        e2e.write(source / "app.py", BROKEN)
+        secret = {"env": {"SHOP": e2e.SECRET}, "cwd": source}
+        done = self.refused("verify", "--json", "shop", source,
+                            saying=["not every instance is as the workspace"], **secret)
+        events = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([e["state"] for e in events if e["event"] == "verified"],
+                         ["behind"] * 3, done.stdout)
+        self.assertEqual(len({e["instance"] for e in events if e["event"] == "failed"}), 1)
+        for tree in trees:
+            self.assertEqual((tree / "app.py").read_text(), APP)
+        self.assertTrue(self.serve(programs, "one"))
+        e2e.write(source / "app.py", APP.replace('"one"', '"two"'))
+        self.succeed("verify", "shop", source, **secret)
+        e2e.wait_for(lambda: self.serve(programs, "two"), what="the second version on all")
+        for tree in trees:
+            e2e.wait_equal(source, tree, leave_out={".livepush"})
+
+    def test_a_verify_by_itself_ends_when_the_first_cannot_hold_it(self):
+        trees, programs, source = self.place(2)
+        done, _ = self.push(source)
+        self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
+        # The app has something in its way.
+        for tree in trees:
+            e2e.write(tree / "way/of-the-app", "1")
+        e2e.write(source / "way", "2")
+        e2e.write(source / "other", "3")
+        secret = {"env": {"SHOP": e2e.SECRET}, "cwd": source}
+        self.refused("verify", "-t", "5", "shop", source, status=1, **secret)
+        self.assertEqual(sorted((tree / "other").exists() for tree in trees), [False, True])
+        self.assertTrue(self.serve(programs, "one"))
+
+    def test_one_that_stays_away_with_it_does_not_hold_up_the_others(self):
+        trees, programs, source, watch = self.fleet(2)
+        e2e.wait_for(lambda: self.serve(programs, "one"), what="the first version on both")
+        # The first one is killed when it has it, before that has settled.
+        since = watch.mark()
+        e2e.write(source / "app.py", "import time\ntime.sleep(3)\n" + APP.replace("one", "two"))
+        first = watch.wait_event("applied", since)["instance"]
+        [gone] = [program for (program, _), tree in zip(programs, trees)
+                  if "sleep" in (tree / "app.py").read_text()]
+        gone.stop(signal.SIGKILL)
+        said = watch.wait_event("notice", since, match=lambda e: "(canary)" in e["text"])
+        self.assertIn(first, said["text"])
+        self.assertNotEqual(watch.wait_event("restarted", since)["instance"], first)
+        left = [entry for entry in programs if entry[0] is not gone]
+        self.assertTrue(self.serve(left, "two"))
+
     def test_the_start_of_a_session_is_tried_on_the_first_that_is_there(self):
         trees, programs, source = self.place(3)
         first, port = programs[0]
@@ -694,8 +767,11 @@ class Loop(e2e.Case):
         self.assertIn("no rule names it", loop["error"])
         self.assertIn("'/stamp.txt' into 'ignore'", loop["error"])
         told = [e["event"] for e in program.events[since:] if e["event"] in ("restarted", "failed")]
-        # On a slow machine it takes longer until five of them come within ten seconds.
-        self.assertLessEqual(told[:told.index("failed")].count("restarted"), 6 * e2e.SLOWDOWN)
+        # Five starts are left alone. On a slow machine it takes longer until that many come evenly
+        # and within ten seconds.
+        restarts = told[:told.index("failed")].count("restarted")
+        self.assertGreaterEqual(restarts, 5)
+        self.assertLessEqual(restarts, 12 * e2e.SLOWDOWN)
         self.succeed("flush", "app")
         restarts = sum(e["event"] == "restarted" for e in program.events)
         self.assertIn("one", e2e.body_of(url))
