@@ -112,7 +112,7 @@ static int take_option(struct lp_args *out, int argc, char **argv, int *i)
 	}
 	if (!value && *i + 1 < argc)
 		value = argv[++*i];
-	if (!value)
+	if (!value || !value[0])
 		return misuse(out, word, ": needs a value");
 	out->values[at] = value;
 	return -1;

@@ -92,8 +92,8 @@ static void check_tree(struct doctor *d, const char *dir, const struct lp_conf *
 	} else {
 		struct lp_index *ix = lp_workspace_index(ws);
 
-		report(d, true, "workspace", "%zu entries, %.1f MB to mirror", lp_index_count(ix),
-		       (double)lp_index_bytes(ix) / 1e6);
+		report(d, true, "workspace", "%zu entr%s, %.1f MB to mirror", lp_index_count(ix),
+		       lp_index_count(ix) == 1 ? "y" : "ies", (double)lp_index_bytes(ix) / 1e6);
 		report_watches(d, dirs);
 	}
 	lp_workspace_close(ws);

@@ -74,7 +74,7 @@ int lp_cmd_logs(const struct lp_args *args)
 		return lp_out_misuse(args, "lines", "number of lines (0 to %d)", MAX_LINES);
 	if (lp_observer_find(&target, &session, args->words[0], lp_arg(args, "secret-file"), &err) <
 	    0)
-		return lp_out_fail(args->json, "%s", err.msg);
+		return lp_out_err(args->json, &err);
 	json_decref(session);
 	l.print =
 		lp_log_print_create(target.n_urls, args->json, lp_arg(args, "timestamps") != NULL);

@@ -38,7 +38,7 @@ int lp_cmd_open(const struct lp_args *args)
 	if (lp_observer_find(&target, &session, args->words[0], lp_arg(args, "secret-file"), &err) <
 	    0) {
 		json_decref(links);
-		return lp_out_fail(args->json, "%s", err.msg);
+		return lp_out_err(args->json, &err);
 	}
 	json_decref(session);
 	for (size_t i = 0; i < target.n_urls; i++) {

@@ -27,7 +27,7 @@ struct lp_option {
 struct lp_args;
 
 /* args: what to write behind the name, for help. min, max: how many words. runs: what stands behind
- * "--" is a command of its own. */
+ * "--" is a command of its own. app: which of the words is the app, from 1 on; 0: none. */
 struct lp_command {
 	const char *name;
 	const char *args;
@@ -35,6 +35,7 @@ struct lp_command {
 	const char *details;
 	int min;
 	int max;
+	int app;
 	bool runs;
 	struct lp_option options[LP_OPTIONS_MAX];
 	int (*run)(const struct lp_args *args);

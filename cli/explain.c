@@ -23,6 +23,8 @@ char *lp_explain_absolute(const char *path)
 
 	while (len > 1 && all[len - 1] == '/')
 		all[--len] = '\0';
+	if (all && (strcmp(lp_path_base(all), ".") == 0 || strcmp(lp_path_base(all), "..") == 0))
+		return realpath(all, NULL);
 	/* The longest part that is there, without the last component, is resolved. */
 	for (cut = len; all && cut > 0;) {
 		LP_AUTO_FREE char *real = NULL;
@@ -104,8 +106,8 @@ static int load_conf(struct lp_ignore *ig, const struct lp_conf *conf)
 	return r;
 }
 
-/* git's core.excludesFile. */
-static int load_personal(struct lp_ignore *ig, int root_fd, struct lp_err *err)
+/* git's core.excludesFile, whose name goes into *excludes. */
+static int load_personal(struct lp_ignore *ig, int root_fd, char **excludes, struct lp_err *err)
 {
 	LP_AUTO_FREE char *root_path = lp_xasprintf("/proc/self/fd/%d", root_fd);
 	LP_AUTO_FREE char *real = realpath(root_path, NULL);
@@ -125,18 +127,16 @@ static int load_personal(struct lp_ignore *ig, int root_fd, struct lp_err *err)
 					       (const char *)text.data, text.len) < 0)
 		r = lp_err_set(err, ENOMEM, "%s", personal.path);
 	lp_buf_finish(&text);
+	*excludes = personal.path ? lp_xstrdup(personal.path) : NULL;
 	lp_personal_finish(&personal);
 	return r;
 }
 
-static int load(struct lp_ignore *ig, int root_fd, const char *path, const struct lp_conf *conf,
-		struct lp_err *err)
+/* The files of the directories along the path. */
+static int load_dirs(struct lp_ignore *ig, int root_fd, const char *path, struct lp_err *err)
 {
 	LP_AUTO_FREE char *dir = lp_xstrdup(path);
-	int r = load_personal(ig, root_fd, err);
-
-	if (r == 0)
-		r = load_dir(ig, root_fd, "", err);
+	int r = load_dir(ig, root_fd, "", err);
 
 	for (size_t i = 0; dir[i] && r == 0; i++) {
 		if (dir[i] != '/')
@@ -145,8 +145,6 @@ static int load(struct lp_ignore *ig, int root_fd, const char *path, const struc
 		r = load_dir(ig, root_fd, dir, err);
 		dir[i] = '/';
 	}
-	if (r == 0 && (lp_ignore_add_builtin(ig) < 0 || load_conf(ig, conf) < 0))
-		r = lp_err_set(err, ENOMEM, "%s", path);
 	return r;
 }
 
@@ -255,13 +253,19 @@ int lp_explain_path(struct lp_explain *out, int root_fd, const char *path,
 	*out = (struct lp_explain){0};
 	if (!ig)
 		return lp_err_set(err, ENOMEM, "%s", path);
-	r = load(ig, root_fd, path, conf, err);
+	r = load_personal(ig, root_fd, &out->excludes, err);
+	if (r == 0)
+		r = load_dirs(ig, root_fd, path, err);
+	if (r == 0 && (lp_ignore_add_builtin(ig) < 0 || load_conf(ig, conf) < 0))
+		r = lp_err_set(err, ENOMEM, "%s", path);
 	if (r == 0) {
 		look(out, root_fd, path, &is_dir);
 		ask(out, ig, path, is_dir, yml);
 		find_action(out, conf, path);
 	}
 	lp_ignore_destroy(ig);
+	if (r < 0)
+		lp_explain_finish(out);
 	return r;
 }
 
@@ -270,5 +274,6 @@ void lp_explain_finish(struct lp_explain *e)
 	free(e->rule.file);
 	free(e->rule.pattern);
 	free(e->rule.above);
+	free(e->excludes);
 	*e = (struct lp_explain){0};
 }

@@ -27,7 +27,8 @@ struct lp_explain_rule {
 
 /* ignored: by rule. left_out: why it is not mirrored all the same; NULL: it is. is_there: false:
  * there is nothing of that name now. action, number: what a save leads to: by that rule of
- * livepush.yml, from 1 on; 0: by default. */
+ * livepush.yml, from 1 on; 0: by default. excludes: the file of git's core.excludesFile, there or
+ * not; NULL: none; owned. */
 struct lp_explain {
 	bool ignored;
 	struct lp_explain_rule rule;
@@ -35,6 +36,7 @@ struct lp_explain {
 	bool is_there;
 	enum lp_conf_action action;
 	size_t number;
+	char *excludes;
 };
 
 /* Explains path (clean, relative) of the workspace that is open as root_fd and has that

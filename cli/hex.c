@@ -1,6 +1,7 @@
 /* cli/hex.c: bytes to digits and back. */
 #include "cli/hex.h"
 
+#include "common/base/lp_hex.h"
 #include "common/base/lp_mem.h"
 
 #include <stdlib.h>
@@ -11,12 +12,9 @@ static const char digit_of[] = "0123456789abcdef";
 char *lp_hex_encode(const char *text)
 {
 	size_t len = strlen(text);
-	char *out = lp_xcalloc(len + 1, 2);
+	char *out = lp_xcalloc(LP_HEX_BYTES(len), 1);
 
-	for (size_t i = 0; i < len; i++) {
-		out[2 * i] = digit_of[(unsigned char)text[i] >> 4];
-		out[2 * i + 1] = digit_of[(unsigned char)text[i] & 15];
-	}
+	lp_hex(out, text, len);
 	return out;
 }
 

@@ -47,6 +47,7 @@ const struct lp_command lp_commands[] = {
 	 .details = TARGET_HELP,
 	 .min = 2,
 	 .max = 2,
+	 .app = 2,
 	 .options = {{"at", 0, "MOUNTPOINT", "mount there instead of over DIR"},
 		     {"sync", 0, NULL, "fsync and close return when every instance has it"},
 		     {"sync-timeout", 0, "SECONDS", "but after so long at the latest (default: 5)"},
@@ -63,6 +64,7 @@ const struct lp_command lp_commands[] = {
 	 .details = TARGET_HELP,
 	 .min = 2,
 	 .max = 2,
+	 .app = 2,
 	 .options = {MASS_DELETE_OPTION, RATE_OPTION, TAKE_OVER_OPTION, SECRET_OPTION, TLS_OPTIONS},
 	 .run = lp_cmd_watch},
 	{.name = "push",
@@ -71,6 +73,7 @@ const struct lp_command lp_commands[] = {
 	 .details = TARGET_HELP,
 	 .min = 2,
 	 .max = 2,
+	 .app = 2,
 	 .options = {{"dry-run", 'n', NULL, "only print; change nothing"},
 		     MASS_DELETE_OPTION,
 		     RATE_OPTION,
@@ -83,6 +86,7 @@ const struct lp_command lp_commands[] = {
 	 .summary = "Wait until all that was saved so far runs healthily on every instance",
 	 .min = 1,
 	 .max = 1,
+	 .app = 1,
 	 .options = {{"timeout", 't', "SECONDS", "give up after that long (default: 30)"}},
 	 .run = lp_cmd_flush},
 	{.name = "hold",
@@ -90,6 +94,7 @@ const struct lp_command lp_commands[] = {
 	 .summary = "Hold changes back until release, or while COMMAND runs; then send them as one",
 	 .min = 1,
 	 .max = 1,
+	 .app = 1,
 	 .runs = true,
 	 .options = {{"for", 0, "SECONDS",
 		      "release by itself after that long (default: 60; COMMAND: at its end)"}},
@@ -99,12 +104,14 @@ const struct lp_command lp_commands[] = {
 	 .summary = "End every hold of APP",
 	 .min = 1,
 	 .max = 1,
+	 .app = 1,
 	 .run = lp_cmd_release},
 	{.name = "why",
 	 .args = "PATH [APP]",
 	 .summary = "Say which rule ignores PATH, or what saving it does and who has it",
 	 .min = 1,
 	 .max = 2,
+	 .app = 2,
 	 .run = lp_cmd_why},
 	{.name = "verify",
 	 .args = "APP [DIR]",
@@ -112,6 +119,7 @@ const struct lp_command lp_commands[] = {
 	 .details = "DIR is needed when no mount or watch of APP runs here: it is pushed first.",
 	 .min = 1,
 	 .max = 2,
+	 .app = 1,
 	 .options = {{"timeout", 't', "SECONDS", "give up after that long (default: 300)"},
 		     MASS_DELETE_OPTION,
 		     TAKE_OVER_OPTION,
@@ -123,6 +131,7 @@ const struct lp_command lp_commands[] = {
 	 .summary = "Restart APP on every instance and wait until it serves",
 	 .min = 1,
 	 .max = 1,
+	 .app = 1,
 	 .options = {{"timeout", 't', "SECONDS", "give up after that long (default: 60)"},
 		     SECRET_OPTION,
 		     TLS_OPTIONS},
@@ -132,6 +141,7 @@ const struct lp_command lp_commands[] = {
 	 .summary = "List what APP was given, revision by revision, and whether it was healthy",
 	 .min = 1,
 	 .max = 1,
+	 .app = 1,
 	 .options = {{"lines", 'n', "N", "revisions at most (default: 20, at most 128)"},
 		     SECRET_OPTION,
 		     TLS_OPTIONS},
@@ -143,6 +153,7 @@ const struct lp_command lp_commands[] = {
 		    "the next save, which brings everything again.",
 	 .min = 1,
 	 .max = 2,
+	 .app = 1,
 	 .options = {{"timeout", 't', "SECONDS", "give up after that long (default: 60)"},
 		     SECRET_OPTION,
 		     TLS_OPTIONS},
@@ -152,6 +163,7 @@ const struct lp_command lp_commands[] = {
 	 .summary = "Show what runs: one app's instances, or all apps mirrored from this machine",
 	 .min = 0,
 	 .max = 1,
+	 .app = 1,
 	 .options = {{"timeline", 0, NULL, "show how long each step of the last saves took"},
 		     SECRET_OPTION,
 		     TLS_OPTIONS},
@@ -161,6 +173,7 @@ const struct lp_command lp_commands[] = {
 	 .summary = "Print the output of APP",
 	 .min = 1,
 	 .max = 1,
+	 .app = 1,
 	 .options = {{"follow", 'f', NULL, "go on until interrupted"},
 		     {"lines", 'n', "N", "lines of the past (default: 100, at most 1000)"},
 		     {"timestamps", 't', NULL, "begin each line with when it was printed (UTC)"},
@@ -173,6 +186,7 @@ const struct lp_command lp_commands[] = {
 	 .details = "Whoever has the link gets in until it expires, without knowing the secret.",
 	 .min = 1,
 	 .max = 1,
+	 .app = 1,
 	 .options = {{"for", 0, "SECONDS", "good for that long (default: 600)"}, SECRET_OPTION},
 	 .run = lp_cmd_open},
 	{.name = "init",
@@ -187,6 +201,7 @@ const struct lp_command lp_commands[] = {
 	 .summary = "Check what a mount or watch of DIR needs, line by line",
 	 .min = 0,
 	 .max = 2,
+	 .app = 2,
 	 .options = {SECRET_OPTION, TLS_OPTIONS},
 	 .run = lp_cmd_doctor},
 	{.name = "version", .args = "", .summary = "Print the version", .run = lp_cmd_version},
@@ -281,6 +296,35 @@ static int take_log_level(bool json)
 	return 0;
 }
 
+/* What many commands have in common. Returns false when it is wrong, which has been said. */
+static bool settle_common(const struct lp_args *args)
+{
+	const char *pins = lp_arg(args, "pin");
+	int app = args->command->app;
+	struct lp_err err = {0};
+
+	if (app == 2 && args->n_words > 0 && lp_target_is_url(args->words[0])) {
+		(void)lp_out_fail(args->json, "%s: %s is in the wrong place: livepush %s %s",
+				  args->command->name, args->words[0], args->command->name,
+				  args->command->args);
+		return false;
+	}
+	if (app > 0 && app <= args->n_words &&
+	    lp_target_check_name(args->words[app - 1], &err) < 0) {
+		(void)lp_out_err(args->json, &err);
+		return false;
+	}
+	if (pins && !lp_target_are_pins(pins)) {
+		(void)lp_out_misuse(args, "pin",
+				    "pin: \"sha256//\" and the digest of a public key in base64; "
+				    "several with ';' between them");
+		return false;
+	}
+	lp_target_trust(lp_arg(args, "ca"), pins,
+			lp_arg_is_given(args, "ca") || lp_arg_is_given(args, "pin"));
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	const struct sigaction ignore = {.sa_handler = SIG_IGN};
@@ -304,7 +348,8 @@ int main(int argc, char **argv)
 	r = lp_args_parse(&args, c, argc > 1 ? argc - 1 : 1, argc > 1 ? argv + 1 : argv);
 	if (r >= 0)
 		return r;
-	lp_target_trust(lp_arg(&args, "ca"), lp_arg(&args, "pin"));
+	if (!settle_common(&args))
+		return LP_EXIT_USAGE;
 	r = c->run(&args);
 	if (fflush(stdout) != 0 && r == LP_EXIT_OK)
 		r = LP_EXIT_FAILED;

@@ -57,7 +57,7 @@ int lp_observer_find(struct lp_target *out, struct json_t **session, const char 
 	if (r == -ENOENT)
 		lp_conf_init(&conf);
 	else if (r < 0)
-		return r;
+		return lp_err_as(err, EBADMSG); /* it is not the command line that is wrong */
 	r = lp_target_resolve(out, &conf, app, secret_file, false, err);
 	lp_conf_finish(&conf);
 	return r;

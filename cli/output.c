@@ -97,6 +97,12 @@ int lp_out_fail(bool json, const char *fmt, ...)
 	return LP_EXIT_FAILED;
 }
 
+int lp_out_err(bool json, const struct lp_err *err)
+{
+	(void)lp_out_fail(json, "%s", err->msg);
+	return err->code == EINVAL ? LP_EXIT_USAGE : LP_EXIT_FAILED;
+}
+
 int lp_out_misuse(const struct lp_args *args, const char *option, const char *what, ...)
 {
 	char text[128];

@@ -31,6 +31,10 @@ char *lp_out_printable(const char *text);
  * Returns LP_EXIT_FAILED. */
 int lp_out_fail(bool json, const char *fmt, ...) LP_PRINTF(2, 3);
 
+/* The same with the text of err. Returns LP_EXIT_USAGE for EINVAL, which tells of a value on the
+ * command line or in a variable, and LP_EXIT_FAILED for all else. */
+int lp_out_err(bool json, const struct lp_err *err);
+
 struct lp_args;
 
 /* Says that the value of the option is no `what`, and which variable it comes from when it is not

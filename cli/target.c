@@ -2,6 +2,7 @@
 #include "cli/target.h"
 
 #include "common/base/lp_fs.h"
+#include "common/base/lp_hex.h"
 #include "common/base/lp_log.h"
 #include "common/base/lp_mem.h"
 #include "common/base/lp_secret.h"
@@ -10,54 +11,89 @@
 #include <string.h>
 
 /* Of the command line, which there is one of in a process. */
-static const char *trusted_ca, *trusted_pins;
+static struct {
+	const char *ca_file;
+	const char *pins;
+	bool is_asked;
+} trust;
 
-void lp_target_trust(const char *ca_file, const char *pins)
+void lp_target_trust(const char *ca_file, const char *pins, bool is_asked)
 {
-	trusted_ca = ca_file;
-	trusted_pins = pins;
+	trust.ca_file = ca_file;
+	trust.pins = pins;
+	trust.is_asked = is_asked;
+}
+
+bool lp_target_are_pins(const char *text)
+{
+	size_t len;
+
+	for (; *text; text += len + (text[len] == ';')) {
+		len = strcspn(text, ";");
+		if (!lp_conf_is_pin(text, len))
+			return false;
+	}
+	return true;
 }
 
 /* Puts what the command line says in the place of what the target has. */
 static int settle_trust(struct lp_target *t, const struct lp_conf_target *conf, struct lp_err *err)
 {
-	size_t len;
+	bool tls = false;
 
-	if (trusted_ca || (conf && conf->ca_file))
-		t->ca_file = lp_xstrdup(trusted_ca ? trusted_ca : conf->ca_file);
-	if (trusted_pins)
-		t->pins = lp_xstrdup(trusted_pins);
-	for (size_t i = 0; conf && !trusted_pins && i < conf->n_pins; i++) {
+	for (size_t i = 0; i < t->n_urls; i++)
+		tls |= strncmp(t->urls[i], "wss://", 6) == 0;
+	if (trust.is_asked && !tls)
+		return lp_err_say(err, EINVAL,
+				  "%s: --ca and --pin are for wss:// addresses, and this has none: "
+				  "nothing would be checked",
+				  t->app);
+	if (trust.ca_file || (conf && conf->ca_file))
+		t->ca_file = lp_xstrdup(trust.ca_file ? trust.ca_file : conf->ca_file);
+	if (trust.pins)
+		t->pins = lp_xstrdup(trust.pins);
+	for (size_t i = 0; conf && !trust.pins && i < conf->n_pins; i++) {
 		char *before = t->pins;
 
 		t->pins = lp_xasprintf("%s%s%s", before ? before : "", before ? ";" : "",
 				       conf->pins[i]);
 		free(before);
 	}
-	for (const char *p = t->pins; p && *p; p += len + (p[len] == ';')) {
-		len = strcspn(p, ";");
-		if (!lp_conf_is_pin(p, len))
-			return lp_err_say(err, EINVAL,
-					  "--pin takes \"sha256//\" and the digest of a public key "
-					  "in base64; several with ';' between them");
-	}
 	return 0;
 }
 
-static bool is_url(const char *app)
+bool lp_target_is_url(const char *app)
 {
 	return strncmp(app, "ws://", 5) == 0 || strncmp(app, "wss://", 6) == 0;
 }
 
-/* People write what they see in the browser. */
-static int refuse_url(const char *app, struct lp_err *err)
+/* "HOST:PORT", which no app is called. */
+static bool is_bare_address(const char *app)
 {
+	const char *colon = strrchr(app, ':');
+
+	return colon && colon[1] && strspn(colon + 1, "0123456789") == strlen(colon + 1) &&
+	       lp_conf_is_host(app);
+}
+
+int lp_target_check_name(const char *app, struct lp_err *err)
+{
+	const char *fault = lp_target_is_url(app) ? lp_conf_url_fault(app) : NULL;
+	const char *rest = strstr(app, "://");
 	bool tls = strncmp(app, "https://", 8) == 0;
 
-	if (!tls && strncmp(app, "http://", 7) != 0)
-		return lp_err_say(err, EINVAL, "%s: not a ws:// or wss:// address", app);
-	return lp_err_say(err, EINVAL, "%s: write %s://%s", app, tls ? "wss" : "ws",
-			  strstr(app, "://") + 3);
+	if (fault)
+		return lp_err_say(err, EINVAL, "%s: %s", app, fault);
+	if (is_bare_address(app))
+		return lp_err_say(err, EINVAL, "%s: for an address write ws://%s, or wss://%s", app,
+				  app, app);
+	/* People write what they see in the browser. */
+	if (tls || strncmp(app, "http://", 7) == 0)
+		return lp_err_say(err, EINVAL, "%s: write %s%.*s", app, tls ? "wss" : "ws",
+				  (int)(3 + strcspn(rest + 3, "/?#")), rest);
+	if (rest && !lp_target_is_url(app))
+		return lp_err_say(err, EINVAL, "%s: %s", app, LP_CONF_NO_URL);
+	return app[0] ? 0 : lp_err_say(err, EINVAL, "the name of an app is empty");
 }
 
 /* What the variable says; an empty one says nothing. */
@@ -68,10 +104,23 @@ static const char *variable(const char *name)
 	return value && value[0] ? value : NULL;
 }
 
+/* Several targets may have the same file. */
+static void warn_once(const char *file, const char *warning)
+{
+	static char *warned_of;
+
+	if (warned_of && strcmp(warned_of, file) == 0)
+		return;
+	free(warned_of);
+	warned_of = lp_xstrdup(file);
+	lp_log(LP_WARN, "secret", "%s: %s", file, warning);
+}
+
 static int find_secret(struct lp_target *t, const struct lp_conf_target *conf,
 		       const char *secret_file, struct lp_err *err)
 {
 	const char *name = "LIVEPUSH_SECRET", *given = variable(name), *fault, *warning;
+	bool from_conf = false;
 	int r;
 
 	/* Flags over variables over the file. */
@@ -80,13 +129,14 @@ static int find_secret(struct lp_target *t, const struct lp_conf_target *conf,
 		given = variable(name);
 	} else if (!given && conf && !secret_file) {
 		secret_file = conf->secret_file;
+		from_conf = true;
 	}
 	if (secret_file) {
 		r = lp_secret_read(&t->secret, secret_file, &warning, err);
 		if (r < 0)
 			return r;
 		if (warning)
-			lp_log(LP_WARN, "secret", "%s: %s", secret_file, warning);
+			warn_once(secret_file, warning);
 	} else if (given) {
 		t->secret = lp_xstrdup(given);
 	} else {
@@ -96,9 +146,12 @@ static int find_secret(struct lp_target *t, const struct lp_conf_target *conf,
 				  t->app, name);
 	}
 	fault = lp_secret_fault(t->secret);
-	return fault ? lp_err_say(err, EINVAL, "%s: the secret in %s cannot be used: %s", t->app,
-				  secret_file ? secret_file : name, fault)
-		     : 0;
+	if (!fault)
+		return 0;
+	return lp_err_say(err, from_conf ? EBADMSG : EINVAL,
+			  "%s: the secret in %s cannot be used: %s; 'openssl rand -hex 32' makes "
+			  "one",
+			  t->app, secret_file ? secret_file : name, fault);
 }
 
 static void add_url(struct lp_target *t, const char *url)
@@ -109,7 +162,6 @@ static void add_url(struct lp_target *t, const char *url)
 
 static int embed(struct lp_target *t, const struct lp_conf *conf, struct lp_err *err)
 {
-	static const char digits[] = "0123456789abcdef";
 	uint8_t random[32];
 
 	if (conf->app && strcmp(conf->app, t->app) != 0)
@@ -125,11 +177,8 @@ static int embed(struct lp_target *t, const struct lp_conf *conf, struct lp_err 
 				  t->app);
 	t->embedded = true;
 	lp_random(random, sizeof(random));
-	t->secret = lp_xcalloc(2 * sizeof(random) + 1, 1);
-	for (size_t i = 0; i < sizeof(random); i++) {
-		t->secret[2 * i] = digits[random[i] >> 4];
-		t->secret[2 * i + 1] = digits[random[i] & 15];
-	}
+	t->secret = lp_xcalloc(LP_HEX_BYTES(sizeof(random)), 1);
+	lp_hex(t->secret, random, sizeof(random));
 	return 0;
 }
 
@@ -140,9 +189,7 @@ int lp_target_resolve(struct lp_target *out, const struct lp_conf *conf, const c
 	int r;
 
 	*out = (struct lp_target){.app = lp_xstrdup(app)};
-	if (!is_url(app) && strstr(app, "://")) {
-		r = refuse_url(app, err);
-	} else if (is_url(app)) {
+	if (lp_target_is_url(app)) {
 		add_url(out, app);
 		r = find_secret(out, NULL, secret_file, err);
 	} else if (target) {
@@ -158,7 +205,7 @@ int lp_target_resolve(struct lp_target *out, const struct lp_conf *conf, const c
 			       "neither a ws:// address nor a target in ./livepush.yml",
 			       app);
 	}
-	if (r == 0 && !out->embedded)
+	if (r == 0)
 		r = settle_trust(out, target, err);
 	if (r < 0)
 		lp_target_finish(out);

@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import pathlib
+import pty
 import random
 import shutil
 import signal
@@ -325,6 +326,37 @@ class Program:
         if self.process.poll() is None:
             self.send_signal(signo)
         return self.wait()
+
+
+class Terminal:
+    """A pseudo-terminal: `slave` is for a program, what it prints there is read all the time. Where
+    there are none the constructor raises OSError."""
+
+    def __init__(self):
+        self.master, self.slave = pty.openpty()
+        self._said = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        try:
+            while data := os.read(self.master, 4096):
+                self._said.append(data)
+        except OSError:  # the other end is closed
+            pass
+
+    def said(self):
+        return b"".join(self._said).decode(errors="replace")
+
+    def hand_over(self):
+        """The program has its end by now: ours is closed, so that its end is seen."""
+        os.close(self.slave)
+
+    def end(self):
+        """After the program has ended: all that it printed."""
+        self._reader.join(PATIENCE)
+        os.close(self.master)
+        return self.said()
 
 
 def processes_of(token, folder):

@@ -52,7 +52,7 @@ class Client(e2e.Case):
                 self.refused("push", self.source, url)
 
     def test_the_url_of_a_browser(self):
-        self.refused("push", self.source, "http://127.0.0.1:1/x", saying=["write ws://127.0.0.1:1/x"])
+        self.refused("push", self.source, "http://127.0.0.1:1/x", saying=["write ws://127.0.0.1:1"])
         self.refused("push", self.source, "https://h.example", saying=["write wss://h.example"])
 
     def test_the_command_does_not_exist(self):

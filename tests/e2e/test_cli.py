@@ -137,10 +137,60 @@ class Misuse(e2e.Case):
             with self.subTest(arguments=arguments):
                 self.refused(*arguments, status=2)
 
+    def test_words_in_the_wrong_place(self):
+        for command in ("push", "watch", "mount", "doctor", "why"):
+            words = ["ws://h", "."] if command != "doctor" else ["ws://h"]
+            self.refused(command, *words, saying=["ws://h is in the wrong place"], status=2)
+
     def test_values_that_are_none(self):
-        for value in ("x", "-1", "", "99999999999999999999"):
+        for value in ("x", "-1", "99999999999999999999"):
             with self.subTest(value=value):
                 self.refused("flush", "--timeout", value, "app", saying=["seconds"], status=2)
+        for option in ("--timeout", "--secret-file", "--ca", "--pin"):
+            for arguments in ([option, ""], [option + "="], [option]):
+                self.refused("restart", "app", *arguments, saying=[option, "needs a value"],
+                             status=2)
+
+    def test_one_rule_for_what_cannot_be(self):
+        """2 for what is wrong on the command line or in a variable, 1 for what is not there or
+        stands wrong in a file; the same whatever the command."""
+        folder = self.dir / "w"
+        folder.mkdir()
+        short = self.dir / "short"
+        e2e.write(short, "short\n")
+        short.chmod(0o600)
+        url = "ws://127.0.0.1:1"
+        apps = {"watch": [folder], "push": [folder], "mount": [folder]}
+        for command in ("watch", "push", "mount", "restart", "history", "rollback", "status", "logs"):
+            def refused(*options, status, saying, app=url, env=None):
+                with self.subTest(command=command, options=options, app=app):
+                    self.refused(command, *options, *apps.get(command, []), app, saying=saying,
+                                 status=status, env=env)
+            secret = {"LIVEPUSH_SECRET": e2e.SECRET}
+            refused("--pin", "foo", status=2, saying=["'foo'", "pin", "sha256//"], env=secret)
+            refused(status=2, saying=["LIVEPUSH_PIN"], env={**secret, "LIVEPUSH_PIN": "x"})
+            refused("--ca", "x.pem", status=2, saying=["--ca", "wss://"], env=secret)
+            refused(status=2, saying=["16 bytes", "LIVEPUSH_SECRET"],
+                    env={"LIVEPUSH_SECRET": "short"})
+            refused("--secret-file", short, status=2, saying=["16 bytes", str(short)])
+            refused("--secret-file", self.dir / "none", status=1, saying=["none"])
+            refused(status=1, saying=["no secret", "LIVEPUSH_SECRET"], env={"LIVEPUSH_SECRET": ""})
+
+    def test_addresses_that_are_none(self):
+        for app, says in (("ws://h:99999", "1 to 65535"), ("ws://h:0", "1 to 65535"),
+                          ("ws://h:", "1 to 65535"), ("wss://h:8x/p", "1 to 65535"),
+                          ("ws://", "URL"), ("ws://:80", "URL"), ("ws://[::1", "URL"),
+                          ("ws://::1:80", "URL"), ("ws://h:1:2", "brackets"),
+                          ("ws://u:p@h", "password"), ("ws://h/a b", "%XX"),
+                          ("ftp://h", "URL"), ("", "empty"),
+                          ("127.0.0.1:8085", "ws://127.0.0.1:8085"),
+                          ("localhost:80", "ws://localhost:80"), ("[::1]:80", "ws://[::1]:80"),
+                          ("https://h:1/x?y", "write wss://h:1"), ("http://h", "write ws://h")):
+            for command, *words in (["status"], ["flush"], ["watch", self.dir], ["why", "x"],
+                                    ["open"], ["hold"], ["doctor", self.dir]):
+                with self.subTest(app=app, command=command):
+                    done = self.refused(command, *words, app, saying=[says], status=2)
+                    self.assertEqual(done.stdout, "")
 
     def test_values_of_variables_that_are_none(self):
         for command in ("flush", "restart", "rollback", "verify"):
@@ -155,7 +205,7 @@ class Misuse(e2e.Case):
         self.refused("open", "--for", "0", "app", saying=["seconds"], status=2)
 
     def test_rates_that_are_none(self):
-        for value in ("x", "-1", "", "10", "5G", "1e99", "0x1000"):
+        for value in ("x", "-1", "10", "5G", "1e99", "0x1000"):
             with self.subTest(value=value):
                 self.refused("push", f"--max-rate={value}", self.dir, "app", saying=["rate"],
                              status=2)
@@ -164,12 +214,23 @@ class Misuse(e2e.Case):
 
     def test_the_controller(self):
         for arguments, word in ((["--no-such-option"], "--no-such-option"),
-                                (["--listen", "nowhere"], "nowhere"), (["stray"], "stray")):
+                                (["--listen", "nowhere"], "nowhere"), (["stray"], "stray"),
+                                (["--tls-cert", "x"], "--tls-key")):
             with self.subTest(arguments=arguments):
                 done = subprocess.run([e2e.CONTROLLER, *arguments], capture_output=True, text=True,
                                       timeout=e2e.PATIENCE, cwd=self.dir,
                                       env={**self.env, "LIVEPUSH_SECRET": e2e.SECRET}, check=False)
-                self.assertNotEqual(done.returncode, 0)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn(word, done.stderr)
+        for env, word in (({"PORT": "abc"}, "PORT"), ({"PORT": "70000"}, "70000"),
+                          ({"LIVEPUSH_LISTEN": "x"}, "'x'"), ({"LIVEPUSH_SECRET": "x"}, "16 bytes"),
+                          ({"LIVEPUSH_HOST": "http://x"}, "http://x"), ({}, "--listen")):
+            with self.subTest(env=env):
+                done = subprocess.run([e2e.CONTROLLER], capture_output=True, text=True,
+                                      timeout=e2e.PATIENCE, cwd=self.dir,
+                                      env={**self.env, "LIVEPUSH_SECRET": e2e.SECRET, **env},
+                                      check=False)
+                self.assertEqual(done.returncode, 2, done.stderr)
                 self.assertIn(word, done.stderr)
 
 

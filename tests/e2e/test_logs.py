@@ -3,9 +3,7 @@
 import base64
 import datetime
 import os
-import pty
 import subprocess
-import threading
 import time
 import unittest
 
@@ -105,27 +103,14 @@ class Logs(e2e.Case):
     def test_a_terminal_is_not_driven(self):
         self.ask("/controls")
         try:
-            master, slave = pty.openpty()
+            terminal = e2e.Terminal()
         except OSError as error:
             self.skipTest(f"no pseudo-terminals here: {error}")
-        said = []
-
-        def read():
-            try:
-                while data := os.read(master, 4096):
-                    said.append(data)
-            except OSError:  # the other end is closed
-                pass
-
-        reader = threading.Thread(target=read, daemon=True)
-        reader.start()
-        subprocess.run([e2e.LIVEPUSH, "logs", "-n", "1", self.url], env=self.env, stdout=slave,
-                       stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=e2e.PATIENCE,
-                       check=True)
-        os.close(slave)
-        reader.join(e2e.PATIENCE)
-        os.close(master)
-        text = b"".join(said).decode(errors="replace")
+        subprocess.run([e2e.LIVEPUSH, "logs", "-n", "1", self.url], env=self.env,
+                       stdout=terminal.slave, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                       timeout=e2e.PATIENCE, check=True)
+        terminal.hand_over()
+        text = terminal.end()
         self.assertEqual(text.expandtabs(1), (SHOWN + "\r\n").expandtabs(1))
 
 

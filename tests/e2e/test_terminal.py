@@ -2,13 +2,11 @@
 
 import fcntl
 import os
-import pty
 import re
 import shutil
 import signal
 import subprocess
 import termios
-import threading
 import unittest
 
 import livepush_e2e as e2e
@@ -18,36 +16,24 @@ class Terminal(e2e.Case):
     def on_terminal(self, *args):
         """A program on a pseudo-terminal: (process, what it printed so far as a function)."""
         try:
-            master, slave = pty.openpty()
+            terminal = e2e.Terminal()
         except OSError as error:
             self.skipTest(f"no pseudo-terminals here: {error}")
         process = subprocess.Popen([e2e.LIVEPUSH, *map(str, args)], env={**self.env,
-                                   "TERM": "xterm-256color"}, cwd=self.dir, stdin=slave,
-                                   stdout=slave, stderr=slave, start_new_session=True,
+                                   "TERM": "xterm-256color"}, cwd=self.dir, stdin=terminal.slave,
+                                   stdout=terminal.slave, stderr=terminal.slave,
+                                   start_new_session=True,
                                    preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
-        os.close(slave)
-        self.keyboard = master
-        said = []
-
-        def read():
-            try:
-                while data := os.read(master, 4096):
-                    said.append(data)
-            except OSError:  # the other end is closed
-                pass
-
-        reader = threading.Thread(target=read, daemon=True)
-        reader.start()
+        terminal.hand_over()
+        self.keyboard = terminal.master
 
         def end():
             process.kill()
             process.wait()
-            reader.join(2)
-            os.close(master)
+            terminal.end()
 
         self.addCleanup(end)
-        return process, lambda: re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "",
-                                       b"".join(said).decode(errors="replace"))
+        return process, lambda: re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.said())
 
     def wait_said(self, said, *patterns):
         for pattern in patterns:
@@ -77,7 +63,7 @@ class Terminal(e2e.Case):
         _, said = self.on_terminal("watch", source, "hello")
         self.wait_said(said, "is live")
         self.succeed("hold", "hello", "--for", "100")
-        self.wait_said(said, r"hello: held by livepush hold \(by pid \d+\); changes wait")
+        self.wait_said(said, r"hello: held by livepush hold \(pid \d+\); changes wait")
         self.succeed("release", "hello")
         self.wait_said(said, "hello: no longer held")
 

@@ -539,7 +539,7 @@ class Tls(Trust):
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("pin", done.stderr)
         self.assertFalse((self.tree / "a").exists())
-        self.assertEqual(self.push(*ca, "--pin", "sha256//nonsense").returncode, 1)
+        self.assertEqual(self.push(*ca, "--pin", "sha256//nonsense").returncode, 2)
         done = self.push(*ca, "--pin", f"{other};{self.pin}")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertTrue((self.tree / "a").exists())
