@@ -212,6 +212,7 @@ class Running(e2e.Case):
                       f"    while not os.path.exists({str(go_on)!r}): time.sleep(0.01)\n"
                       "    sys.exit(5)\n"
                       "signal.signal(signal.SIGTERM, end)\n"
+                      "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
                       f"pathlib.Path({str(ready)!r}).touch()\n"
                       "time.sleep(1000)\n")
             holder = self.start(e2e.LIVEPUSH, "hold", "web", "--", "python3", "-c", script)
