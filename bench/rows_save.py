@@ -176,7 +176,11 @@ class BareApp:
         self.app, self.address = bare_start(folder)
 
     def __enter__(self):
-        tools.wait_for(lambda: answers(self.address), "the app starts by itself")
+        try:
+            tools.wait_for(lambda: answers(self.address), "the app starts by itself")
+        except tools.BenchError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):

@@ -3,9 +3,7 @@
 #include "common/loop/loop_internal.h"
 #include "common/loop/ws_internal.h"
 
-#include <netinet/in.h>
 #include <string.h>
-#include <sys/socket.h>
 
 /* Puts the header of a whole binary frame (RFC 6455, 5.2) in front of the payload. Returns its
  * length. */
@@ -39,24 +37,6 @@ static void copy_masked(uint8_t *out, const uint8_t *in, size_t len, const uint8
 		out[i] = in[i] ^ mask[i & 3];
 }
 
-/* Whether the peer is reached over the loopback interface, where nobody stands between. */
-static bool is_near(struct lp_ws *ws)
-{
-	struct sockaddr_storage peer = {0};
-	const struct sockaddr_in *v4 = (const void *)&peer;
-	const struct sockaddr_in6 *v6 = (const void *)&peer;
-	socklen_t len = sizeof(peer);
-
-	if (ws->knows_near)
-		return ws->is_near;
-	ws->knows_near = true;
-	if (getpeername(lws_get_socket_fd(ws->wsi), (struct sockaddr *)&peer, &len) == 0)
-		ws->is_near = (peer.ss_family == AF_INET &&
-			       ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET) ||
-			      (peer.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr));
-	return ws->is_near;
-}
-
 int lp_ws_send(struct lp_ws *ws, const void *data, size_t len)
 {
 	uint8_t *payload = ws->loop->ws->scratch + LWS_PRE, mask[4] = {0};
@@ -66,10 +46,8 @@ int lp_ws_send(struct lp_ws *ws, const void *data, size_t len)
 		return -EPIPE;
 	/* libwebsockets masks byte by byte, which took half of the client's time in a first sync.
 	 * So the frame is made here and goes out as it is: LWS_WRITE_HTTP is its way to say "raw"
-	 * on a WebSocket; buffering and order stay its own. The mask keeps what stands between
-	 * from taking content for something else (RFC 6455, 10.3). Where there is nothing it is all
-	 * zeros, which spares the other side, that unmasks byte by byte, a tenth of its time. */
-	if (ws->is_client && !is_near(ws)) {
+	 * on a WebSocket; buffering and order stay its own. */
+	if (ws->is_client) {
 		lp_random(mask, sizeof(mask));
 		copy_masked(payload, data, len, mask);
 	} else {

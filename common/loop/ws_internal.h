@@ -43,9 +43,7 @@ struct lp_ws {
 	void *user;
 	struct lp_buf rx; /* the beginning of a message that came in pieces */
 	bool is_client;
-	bool knows_near; /* whether it was looked whether */
-	bool is_near;    /* its peer is on this machine */
-	bool is_tls;     /* at the client side */
+	bool is_tls; /* at the client side */
 	bool open;
 	bool closing;
 	bool close_sent;
